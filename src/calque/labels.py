@@ -1,0 +1,134 @@
+"""What the values of a label map mean: names, values, colours, regions."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from calque.errors import LabelError
+from calque.value import Value
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0 to 255."""
+
+BACKGROUND = 0
+
+# Okabe and Ito's palette, told apart by colour-blind readers too; black is left out, it is the scan's.
+_PALETTE: tuple[Colour, ...] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+    (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)  # fmt: skip
+
+
+def default_colour(position: int) -> Colour:
+    """A colour for class number `position` (from 0), the same every time."""
+    if position < len(_PALETTE):
+        return _PALETTE[position]
+    hue = (0.11 + 0.618034 * position) % 1.0  # golden ratio: neighbours in the list lie far apart
+    light = (0.95, 0.75, 0.6)[position % 3]
+    red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.8, light))
+    return red, green, blue
+
+
+class Label(Value):
+    """One class: its name, its value in label maps (above 0) and its colour."""
+
+    name: str = Field(min_length=1)
+    value: int = Field(ge=1, le=65535)
+    colour: Colour
+
+
+class Region(Value):
+    """A union of classes that is scored, and may be predicted, as one: "whole tumour"."""
+
+    name: str = Field(min_length=1)
+    values: tuple[int, ...] = Field(min_length=1)
+
+
+class Labels(Value):
+    """The classes of a label map; 0 is background and is not listed.
+
+    Args:
+        classes: in the order in which networks number them, from 1.
+        regions: unions of classes.
+        ignore: a value that is neither trained on nor scored.
+    """
+
+    classes: tuple[Label, ...] = Field(min_length=1)
+    regions: tuple[Region, ...] = ()
+    ignore: int | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for what, items in (("names", self.names), ("values", self.values)):
+            if len(set(items)) != len(items):
+                raise ValueError(f"class {what} must be unique, got {items}")
+        if self.ignore is not None and self.ignore in (*self.values, BACKGROUND):
+            raise ValueError(f"the ignore value {self.ignore} is also a class")
+        unknown = {v for r in self.regions for v in r.values} - set(self.values)
+        if unknown:
+            raise ValueError(f"regions name values that are no class: {sorted(unknown)}")
+        return self
+
+    @classmethod
+    def from_names(cls, names: dict[str, int], ignore: int | None = None) -> Self:
+        """From name -> value; an entry with value 0 is background; colours are chosen."""
+        pairs = sorted(((v, n) for n, v in names.items() if v != BACKGROUND))
+        classes = tuple(Label(name=n, value=v, colour=default_colour(k)) for k, (v, n) in enumerate(pairs))
+        return cls(classes=classes, ignore=ignore)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, background not among them."""
+        return tuple(label.name for label in self.classes)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Values of the classes, background not among them."""
+        return tuple(label.value for label in self.classes)
+
+    @property
+    def outputs(self) -> int:
+        """How many channels a network with softmax has: background and the classes."""
+        return 1 + len(self.classes)
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The smallest unsigned type that holds every value."""
+        return np.dtype(np.uint8 if max((*self.values, self.ignore or 0)) < 256 else np.uint16)
+
+    def undeclared(self, array: NDArray[np.integer]) -> tuple[int, ...]:
+        """Values of `array` that are neither background, a class nor ignore."""
+        known = {BACKGROUND, *self.values, *([] if self.ignore is None else [self.ignore])}
+        return tuple(sorted({int(v) for v in np.unique(array)} - known))
+
+    def to_index(self, array: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Values -> class numbers: 0 background, 1.. in order, and `outputs` for ignore.
+
+        Raises:
+            LabelError: a value that is not declared.
+        """
+        wrong = self.undeclared(array)
+        if wrong:
+            raise LabelError(
+                "The mask holds values that are not declared",
+                expected=f"0 and {list(self.values)}",
+                got=list(wrong),
+                fix="declare them in the dataset's labels, or mend the mask",
+            )
+        table = np.zeros(
+            int(max((*self.values, self.ignore or 0))) + 1, np.uint8 if self.outputs < 255 else np.uint16
+        )
+        for number, value in enumerate(self.values, start=1):
+            table[value] = number
+        if self.ignore is not None:
+            table[self.ignore] = self.outputs
+        return np.asarray(table[array])
+
+    def to_values(self, index: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Class numbers (0 background, 1..) -> values, in `dtype`."""
+        return np.asarray(np.array((BACKGROUND, *self.values), dtype=self.dtype)[index])

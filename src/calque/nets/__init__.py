@@ -1,0 +1,5 @@
+"""Networks: a configuration as data, a builder per kind."""
+
+from calque.nets.config import NetworkConfig
+
+__all__ = ["NetworkConfig"]

@@ -1,0 +1,192 @@
+"""`Plan`: every decision as data, with its reason."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from calque.labels import Labels
+from calque.nets import NetworkConfig
+from calque.value import Value
+
+PLAN_VERSION = 1
+
+Probability = float
+
+
+class Intensity(Value):
+    """Percentiles and moments of one channel, over foreground voxels of the training cases."""
+
+    mean: float
+    std: NonNegativeFloat
+    low: float  # percentile 0.5
+    median: float
+    high: float  # percentile 99.5
+
+
+class Fingerprint(Value):
+    """What the planner knows about the data.
+
+    Args:
+        cases: how many were read.
+        spacings: (z, y, x) mm per case, in the plan's orientation.
+        shapes: (z, y, x) per case, after cropping.
+        orientations: how many cases have which axis codes.
+        intensities: one per channel.
+        class_fractions: share of voxels per class, background not among them, over all cases.
+        cases_with_class: how many cases hold each class.
+    """
+
+    cases: PositiveInt
+    spacings: tuple[tuple[float, float, float], ...]
+    shapes: tuple[tuple[int, int, int], ...]
+    orientations: dict[str, int]
+    intensities: tuple[Intensity, ...]
+    class_fractions: tuple[float, ...]
+    cases_with_class: tuple[int, ...]
+
+
+class Normalisation(Value):
+    """How one channel is normalised.
+
+    "zscore": mean 0 and standard deviation 1 per image. "ct": clip to [low, high], then subtract `mean` and
+    divide by `std`, the same for all images. "none": as it is.
+    """
+
+    scheme: Literal["zscore", "ct", "none"]
+    low: float = 0.0
+    high: float = 0.0
+    mean: float = 0.0
+    std: PositiveFloat = 1.0
+
+
+class Augmentation(Value):
+    """Probabilities per sample and ranges; a probability of 0 switches one off."""
+
+    rotation: Probability = 0.2
+    rotation_degrees: float = 30.0
+    scaling: Probability = 0.2
+    scaling_range: tuple[float, float] = (0.7, 1.4)
+    noise: Probability = 0.1
+    noise_std: float = 0.1
+    blur: Probability = 0.1
+    blur_sigma: tuple[float, float] = (0.5, 1.0)
+    brightness: Probability = 0.15
+    brightness_range: tuple[float, float] = (0.75, 1.25)
+    contrast: Probability = 0.15
+    contrast_range: tuple[float, float] = (0.75, 1.25)
+    low_resolution: Probability = 0.1
+    low_resolution_range: tuple[float, float] = (0.5, 1.0)
+    gamma: Probability = 0.3
+    gamma_range: tuple[float, float] = (0.7, 1.5)
+    mirror: tuple[bool, bool, bool] = (True, True, True)
+
+
+class Optimiser(Value):
+    """AdamW or SGD with Nesterov momentum."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    momentum: NonNegativeFloat = 0.99
+    clip: PositiveFloat = 12.0
+
+
+class Schedule(Value):
+    """Warm-up, stable, decay, over a number of steps or a time.
+
+    Args:
+        seconds: the budget in wall-clock time; None when `steps` rules.
+        steps: the number of steps; None when `seconds` rules.
+        warmup: share of the budget with a rising rate.
+        decay: share of the budget, at its end, with a falling rate.
+        ema: decay of the moving average of weights that is validated and kept.
+    """
+
+    seconds: PositiveFloat | None = None
+    steps: PositiveInt | None = None
+    warmup: float = Field(default=0.03, ge=0, le=0.5)
+    decay: float = Field(default=0.4, ge=0, le=1)
+    ema: float = Field(default=0.99, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_ruler(self) -> Self:
+        if (self.seconds is None) == (self.steps is None):
+            raise ValueError("give either seconds or steps")
+        return self
+
+
+class Forecast(Value):
+    """What the planner expects on the machine where it ran."""
+
+    machine: str
+    step_seconds: PositiveFloat
+    steps: PositiveInt
+    train_memory_bytes: PositiveInt
+    store_bytes: PositiveInt
+
+
+class Plan(Value):
+    """Every decision of a training run; a person may edit its JSON.
+
+    Args:
+        version: of this format.
+        dataset: its name.
+        channels: a name per channel.
+        labels: the classes.
+        orientation: axis codes, such as "SPL", to which every image is brought (exactly undone afterwards).
+        spacing: mm along (z, y, x), in that orientation.
+        crop: "nonzero" cuts away a border of zeros.
+        image_order: spline order when images are resampled; through thick slices the nearest is taken when
+            `separate_z` is set.
+        separate_z: whether the first axis is resampled on its own, with nearest neighbour.
+        normalisation: one per channel.
+        patch: voxels (z, y, x) that a network sees at once.
+        batch: patches per step.
+        foreground: share of a batch that is centred on a class.
+        network: its configuration.
+        augmentation: what is varied.
+        optimiser: how weights move.
+        schedule: how long, and how the rate changes.
+        precision: of convolutions in training.
+        channels_last: the memory layout in training.
+        fingerprint: what was known.
+        forecast: what is expected; None when it was not probed.
+        reasons: why, by field name.
+    """
+
+    version: Literal[1] = 1
+    dataset: str
+    channels: tuple[str, ...] = Field(min_length=1)
+    labels: Labels
+    orientation: str
+    spacing: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    crop: Literal["nonzero", "none"] = "nonzero"
+    image_order: Literal[0, 1, 3] = 3
+    separate_z: bool = False
+    normalisation: tuple[Normalisation, ...]
+    patch: tuple[PositiveInt, PositiveInt, PositiveInt]
+    batch: PositiveInt
+    foreground: float = Field(default=0.34, ge=0, le=1)
+    network: NetworkConfig
+    augmentation: Augmentation = Augmentation()
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule
+    precision: Literal["f32", "bf16"] = "f32"
+    channels_last: bool = False
+    fingerprint: Fingerprint
+    forecast: Forecast | None = None
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.normalisation) != len(self.channels):
+            raise ValueError("normalisation needs one entry per channel")
+        if self.network.inputs != len(self.channels):
+            raise ValueError(f"the network takes {self.network.inputs} channels, not {len(self.channels)}")
+        if self.network.outputs != self.labels.outputs:
+            raise ValueError(f"the network gives {self.network.outputs} classes, not {self.labels.outputs}")
+        if any(p % d for p, d in zip(self.patch, self.network.divisor, strict=True)):
+            raise ValueError(f"patch {self.patch} must be a multiple of {self.network.divisor}")
+        return self
