@@ -1,5 +1,41 @@
 """Networks: a configuration as data, a builder per kind."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from calque.errors import PlanError
 from calque.nets.config import NetworkConfig
 
-__all__ = ["NetworkConfig"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["BUILDERS", "NetworkConfig", "build"]
+
+
+def _unet(config: NetworkConfig) -> nn.Module:
+    from calque.nets.unet import UNet  # torch takes seconds to import
+
+    return UNet(config)
+
+
+BUILDERS: dict[str, Callable[[NetworkConfig], nn.Module]] = {"plain": _unet, "residual": _unet}
+
+
+def build(config: NetworkConfig, seed: int = 0) -> nn.Module:
+    """A network with fresh weights, the same for the same seed; torch's global generator is left as it was.
+
+    It maps (b, c, z, y, x) to a list of logits (b, k, z, y, x), finest first: one per resolution when
+    training with deep supervision, else one.
+
+    Raises:
+        PlanError: no builder has this name.
+    """
+    import torch
+
+    if config.kind not in BUILDERS:
+        raise PlanError("There is no network of this kind", expected=sorted(BUILDERS), got=config.kind)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BUILDERS[config.kind](config)

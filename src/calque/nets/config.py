@@ -24,7 +24,7 @@ class NetworkConfig(Value):
         strides: downsampling on entering each stage; the first is usually (1, 1, 1).
         kernels: kernel size per stage.
         blocks: convolutions (plain) or residual blocks (residual) per encoder stage.
-        decoder_blocks: convolutions per decoder stage, one stage fewer than the encoder.
+        decoder_blocks: convolutions per decoder stage, coarsest first; one stage fewer than the encoder.
         deep_supervision: whether training also scores the coarser decoder stages.
     """
 

@@ -1,0 +1,141 @@
+"""U-Nets with a plain or a residual encoder, 2-D and 3-D.
+
+Ronneberger et al., MICCAI 2015; Isensee et al., Nature Methods 2021 (plain) and MICCAI 2024 (residual).
+Modules carry nnU-Net's names, so that its checkpoints load by name.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from calque.errors import PlanError
+from calque.nets.blocks import (
+    ONE,
+    OPERATORS,
+    StackedConvs,
+    StackedResidualBlocks,
+    initialise,
+)
+from calque.nets.config import NetworkConfig
+
+
+class PlainEncoder(nn.Module):
+    """Stages of stacked convolutions; returns one feature map per stage, finest first."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        ops = OPERATORS[config.dimensions]
+        widths = (config.inputs, *config.features)
+        stages = zip(pairwise(widths), config.kernels, config.strides, config.blocks, strict=True)
+        # nnU-Net wraps each stage once more, for a pooling layer that may stand in front
+        self.stages = nn.Sequential(*(nn.Sequential(StackedConvs(ops, *stage)) for stage in stages))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(b, c, ...) -> features, finest first."""
+        return _climb(self.stages, x)
+
+
+class ResidualEncoder(nn.Module):
+    """A stem and stages of residual blocks; returns one feature map per stage, finest first."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        ops = OPERATORS[config.dimensions]
+        first = config.features[0]
+        self.stem = StackedConvs(ops, (config.inputs, first), config.kernels[0], ONE, 1)
+        widths = (first, *config.features)
+        stages = zip(pairwise(widths), config.kernels, config.strides, config.blocks, strict=True)
+        self.stages = nn.Sequential(*(StackedResidualBlocks(ops, *stage) for stage in stages))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(b, c, ...) -> features, finest first."""
+        return _climb(self.stages, self.stem(x))
+
+
+def _climb(stages: nn.Sequential, x: Tensor) -> list[Tensor]:
+    features = []
+    for stage in stages:
+        x = stage(x)
+        features.append(x)
+    return features
+
+
+class Decoder(nn.Module):
+    """Transposed convolutions, skip connections, and a head per resolution; coarsest stage first."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        ops = OPERATORS[config.dimensions]
+        up, stages, heads = [], [], []
+        count = len(config.features)
+        for level in range(count - 2, -1, -1):  # the level that comes out
+            below, here = config.features[level + 1], config.features[level]
+            factor = ops.size(config.strides[level + 1])
+            up.append(ops.transposed(below, here, factor, factor))  # type: ignore[arg-type]
+            blocks = config.decoder_blocks[count - 2 - level]
+            stages.append(StackedConvs(ops, (2 * here, here), config.kernels[level], ONE, blocks))
+            heads.append(ops.conv(here, config.outputs, 1))
+        self.transpconvs = nn.ModuleList(up)
+        self.stages = nn.ModuleList(stages)
+        self.seg_layers = nn.ModuleList(heads)
+
+    def forward(self, features: list[Tensor], every: bool) -> list[Tensor]:
+        """Features, finest first -> logits, finest first; only the finest unless `every`."""
+        x = features[-1]
+        logits = []
+        last = len(self.stages) - 1
+        for k, (up, stage, head) in enumerate(
+            zip(self.transpconvs, self.stages, self.seg_layers, strict=True)
+        ):
+            x = stage(torch.cat((up(x), features[-2 - k]), 1))
+            if every or k == last:
+                logits.append(head(x))
+        return logits[::-1]
+
+
+ENCODERS: dict[str, type[PlainEncoder] | type[ResidualEncoder]] = {
+    "plain": PlainEncoder,
+    "residual": ResidualEncoder,
+}
+
+
+class UNet(nn.Module):
+    """(b, c, z, y, x) -> list of logits (b, k, z, y, x), finest first.
+
+    The list has one entry per decoder stage in training mode with deep supervision, else one entry.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ENCODERS[config.kind](config)
+        self.decoder = Decoder(config)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """See the class."""
+        self._check(x)
+        every = self.training and self.config.deep_supervision
+        if self.config.dimensions == 3:
+            return self.decoder(self.encoder(x), every)  # type: ignore[no-any-return]
+        logits = self.decoder(self.encoder(x.squeeze(2)), every)
+        return [level.unsqueeze(2) for level in logits]
+
+    def _check(self, x: Tensor) -> None:
+        divisor = self.config.divisor
+        wrong_size = any(n % d for n, d in zip(x.shape[2:], divisor, strict=True))
+        if (
+            x.shape[1] != self.config.inputs
+            or wrong_size
+            or (self.config.dimensions == 2 and x.shape[2] != 1)
+        ):
+            raise PlanError(
+                "The network cannot take this input",
+                expected=f"{self.config.inputs} channels, (z, y, x) a multiple of {divisor}"
+                + (", z = 1" if self.config.dimensions == 2 else ""),
+                got=tuple(x.shape[1:]),
+                fix="pad the patch to a multiple",
+            )
