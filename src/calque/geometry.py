@@ -8,6 +8,7 @@ not be the patient's: `Grid.orientation` tells.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,7 +53,13 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """To index the last three axes of an array."""
+        """To index the last three axes of an array; the box must not begin before it.
+
+        Raises:
+            GeometryError: a negative start, which numpy would take for a place counted from the end.
+        """
+        if min(self.start) < 0:
+            raise GeometryError("This box begins before the array", got=f"{self.start} to {self.stop}")
         z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
         return z, y, x
 
@@ -73,9 +80,7 @@ class Grid:
     affine: Affine
 
     def __post_init__(self) -> None:
-        shape = tuple(int(n) for n in self.shape)
-        if len(shape) != 3 or min(shape) < 1:
-            raise GeometryError("A grid has three axes of at least one voxel", got=self.shape)
+        shape = _whole(self.shape)
         if int(np.prod([float(n) for n in shape])) > _MAX_VOXELS:
             raise GeometryError(
                 "A grid of this size cannot be meant", got=shape, expected="below 2^40 voxels"
@@ -85,7 +90,8 @@ class Grid:
             raise GeometryError("An affine is a finite 4x4 matrix", got=affine.tolist())
         if not np.array_equal(affine[3], (0.0, 0.0, 0.0, 1.0)):
             raise GeometryError("The last row of an affine is 0 0 0 1", got=affine[3].tolist())
-        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        with np.errstate(over="ignore"):  # an infinite length is refused below
+            lengths = np.linalg.norm(affine[:3, :3], axis=0)
         if (lengths <= 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
             raise GeometryError(
                 "The axes of this grid do not span space", got=affine.tolist(), fix="mend the file's header"
@@ -106,12 +112,15 @@ class Grid:
 
         Column k of `direction` is the unit LPS vector of array axis k; by default array axes (z, y, x) run
         along S, P and L.
+
+        Raises:
+            GeometryError: a spacing that is not above 0, or an impossible shape or direction.
         """
         columns = np.eye(3)[:, ::-1] if direction is None else np.asarray(direction, dtype=np.float64)
         affine = np.eye(4)
-        affine[:3, :3] = columns * np.asarray(spacing, dtype=np.float64)
+        affine[:3, :3] = columns * _positive(spacing)
         affine[:3, 3] = origin
-        return cls(_three(shape), affine)
+        return cls(_whole(shape), affine)
 
     @cached_property
     def spacing(self) -> Spacing:
@@ -172,18 +181,20 @@ class Grid:
 
     def resized(self, shape: Sequence[int]) -> Grid:
         """Another number of voxels over the same physical extent (outer faces of the voxels coincide)."""
-        new = _three(shape)
-        if min(new) < 1:
-            raise GeometryError("A grid has three axes of at least one voxel", got=new)
+        new = _whole(shape)
         scale = np.asarray(self.shape, dtype=np.float64) / new
         change = np.diag([*scale, 1.0])
         change[:3, 3] = 0.5 * scale - 0.5
         return Grid(new, self.affine @ change)
 
     def resampled(self, spacing: Sequence[float]) -> Grid:
-        """The nearest whole number of voxels at `spacing` (z, y, x) over the same extent."""
-        shape = (max(1, round(n * a / b)) for n, a, b in zip(self.shape, self.spacing, spacing, strict=True))
-        return self.resized(_three(shape))
+        """The nearest whole number of voxels at `spacing` (z, y, x) over the same extent.
+
+        Raises:
+            GeometryError: a spacing that is not above 0, or so small that the grid cannot be meant.
+        """
+        ideal = np.asarray(self.shape) * np.asarray(self.spacing) / _positive(spacing)
+        return self.resized(_three(np.clip(np.round(ideal), 1, _MAX_VOXELS + 1)))
 
     def reorientation(self, codes: str) -> Reorientation:
         """How to permute and flip array axes so that `orientation` becomes `codes`."""
@@ -206,7 +217,7 @@ class Grid:
         )
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.affine.tobytes()))
+        return hash((self.shape, (self.affine + 0.0).tobytes()))  # + 0.0: -0.0 equals 0.0
 
 
 @dataclass(frozen=True)
@@ -262,3 +273,20 @@ class Reorientation:
 def _three(values: Iterable[int]) -> Shape:
     z, y, x = (int(v) for v in values)
     return z, y, x
+
+
+def _whole(shape: Sequence[int]) -> Shape:
+    try:
+        z, y, x = (operator.index(n) for n in shape)
+    except (TypeError, ValueError):
+        raise GeometryError("A shape is three whole numbers (z, y, x)", got=shape) from None
+    if min(z, y, x) < 1:
+        raise GeometryError("A grid has three axes of at least one voxel", got=shape)
+    return z, y, x
+
+
+def _positive(spacing: Sequence[float]) -> NDArray[np.float64]:
+    values = np.asarray(spacing, dtype=np.float64)
+    if values.shape != (3,) or not (np.isfinite(values) & (values > 1e-6)).all():
+        raise GeometryError("A spacing is three finite lengths above 0, in mm (z, y, x)", got=spacing)
+    return values

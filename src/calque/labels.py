@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import colorsys
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from calque.errors import LabelError
 from calque.value import Value
 
-Colour = tuple[int, int, int]
+Channel = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Channel, Channel, Channel]
 """Red, green, blue, 0 to 255."""
 
 BACKGROUND = 0
@@ -60,13 +61,17 @@ class Labels(Value):
 
     classes: tuple[Label, ...] = Field(min_length=1)
     regions: tuple[Region, ...] = ()
-    ignore: int | None = None
+    ignore: int | None = Field(default=None, ge=1, le=65535)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for what, items in (("names", self.names), ("values", self.values)):
+        for what, items in (
+            ("class names", self.names),
+            ("class values", self.values),
+            ("region names", tuple(region.name for region in self.regions)),
+        ):
             if len(set(items)) != len(items):
-                raise ValueError(f"class {what} must be unique, got {items}")
+                raise ValueError(f"{what} must be unique, got {items}")
         if self.ignore is not None and self.ignore in (*self.values, BACKGROUND):
             raise ValueError(f"the ignore value {self.ignore} is also a class")
         unknown = {v for r in self.regions for v in r.values} - set(self.values)
@@ -76,10 +81,24 @@ class Labels(Value):
 
     @classmethod
     def from_names(cls, names: dict[str, int], ignore: int | None = None) -> Self:
-        """From name -> value; an entry with value 0 is background; colours are chosen."""
+        """From name -> value; an entry with value 0 is background; colours are chosen.
+
+        Raises:
+            LabelError: no class, an empty name, a value twice or out of range.
+        """
         pairs = sorted(((v, n) for n, v in names.items() if v != BACKGROUND))
-        classes = tuple(Label(name=n, value=v, colour=default_colour(k)) for k, (v, n) in enumerate(pairs))
-        return cls(classes=classes, ignore=ignore)
+        try:
+            classes = tuple(
+                Label(name=n, value=v, colour=default_colour(k)) for k, (v, n) in enumerate(pairs)
+            )
+            return cls(classes=classes, ignore=ignore)
+        except ValidationError as problem:
+            wrong = "; ".join(item["msg"] for item in problem.errors())
+            raise LabelError(
+                "These cannot be classes",
+                expected="unique names with unique values from 1 to 65535",
+                got=f"{names}, ignore {ignore}: {wrong}",
+            ) from None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,5 +149,17 @@ class Labels(Value):
         return np.asarray(table[array])
 
     def to_values(self, index: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Class numbers (0 background, 1..) -> values, in `dtype`."""
-        return np.asarray(np.array((BACKGROUND, *self.values), dtype=self.dtype)[index])
+        """Class numbers (0 background, 1.., `outputs` for ignore) -> values, in `dtype`.
+
+        Raises:
+            LabelError: a number that stands for no class.
+        """
+        ignore = () if self.ignore is None else (self.ignore,)
+        table = np.array((BACKGROUND, *self.values, *ignore), dtype=self.dtype)
+        if index.size and (index.min() < 0 or index.max() >= len(table)):
+            raise LabelError(
+                "These are not class numbers",
+                expected=f"0 to {len(table) - 1}",
+                got=f"{index.min()} to {index.max()}",
+            )
+        return np.asarray(table[index])
