@@ -2,7 +2,8 @@
 
 CalqueError
 ├── InputError            something the user gave cannot be used
-│   ├── ReadError         a file is missing, truncated or not what its name says
+│   ├── ReadError         a file is missing, damaged or not what its name says
+│   │   └── TruncatedError  it ends before its data do
 │   ├── GeometryError     a grid is impossible, or two grids disagree
 │   ├── LabelError        a mask holds values that nobody declared
 │   └── DatasetError      a folder is not a dataset, or a case is incomplete
@@ -54,7 +55,11 @@ class InputError(CalqueError):
 
 
 class ReadError(InputError):
-    """A file is missing, truncated or not what its name says."""
+    """A file is missing, damaged or not what its name says."""
+
+
+class TruncatedError(ReadError):
+    """A file ends before its data do: an interrupted copy or download."""
 
 
 class GeometryError(InputError):

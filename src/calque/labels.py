@@ -35,6 +35,16 @@ def default_colour(position: int) -> Colour:
     return red, green, blue
 
 
+def present_values(array: NDArray[np.integer]) -> tuple[int, ...]:
+    """The distinct values, ascending; for types of up to 16 bits without sorting the voxels."""
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        return tuple(int(v) for v in np.unique(array))
+    seen = np.zeros(np.iinfo(array.dtype).max + 1, dtype=bool)
+    for part in array:  # slice by slice: indexing widens its part to 64 bits
+        seen[part] = True
+    return tuple(int(v) for v in np.flatnonzero(seen))
+
+
 class Label(Value):
     """One class: its name, its value in label maps (above 0) and its colour."""
 
@@ -123,7 +133,23 @@ class Labels(Value):
     def undeclared(self, array: NDArray[np.integer]) -> tuple[int, ...]:
         """Values of `array` that are neither background, a class nor ignore."""
         known = {BACKGROUND, *self.values, *([] if self.ignore is None else [self.ignore])}
-        return tuple(sorted({int(v) for v in np.unique(array)} - known))
+        return tuple(sorted(set(present_values(array)) - known))
+
+    def require_declared(self, array: NDArray[np.integer], where: object = None) -> None:
+        """Refuse values that are neither background, a class nor ignore.
+
+        Raises:
+            LabelError: there are such values; it names `where` and them.
+        """
+        wrong = self.undeclared(array)
+        if wrong:
+            raise LabelError(
+                "The mask holds values that are not declared",
+                where=where,
+                expected=f"0 and {list(self.values)}",
+                got=list(wrong[:20]),
+                fix="declare them in the dataset's labels, or mend the mask",
+            )
 
     def to_index(self, array: NDArray[np.integer]) -> NDArray[np.integer]:
         """Values -> class numbers: 0 background, 1.. in order, and `outputs` for ignore.
@@ -131,14 +157,7 @@ class Labels(Value):
         Raises:
             LabelError: a value that is not declared.
         """
-        wrong = self.undeclared(array)
-        if wrong:
-            raise LabelError(
-                "The mask holds values that are not declared",
-                expected=f"0 and {list(self.values)}",
-                got=list(wrong),
-                fix="declare them in the dataset's labels, or mend the mask",
-            )
+        self.require_declared(array)
         table = np.zeros(
             int(max((*self.values, self.ignore or 0))) + 1, np.uint8 if self.outputs < 255 else np.uint16
         )

@@ -1,1 +1,28 @@
-"""To be written."""
+"""Files in and out. Conventions are converted here, at the edge, and nowhere else."""
+
+from calque.io.atomic import atomic_path, write_bytes_atomic, write_text_atomic
+from calque.io.formats import FORMATS, format_of, stem_of, suffix_of
+from calque.io.model import Format, Header, Volume
+from calque.io.raster import write_png
+from calque.io.reading import read_header, read_image, read_labels, read_volume
+from calque.io.writing import write_image, write_labels
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Header",
+    "Volume",
+    "atomic_path",
+    "format_of",
+    "read_header",
+    "read_image",
+    "read_labels",
+    "read_volume",
+    "stem_of",
+    "suffix_of",
+    "write_bytes_atomic",
+    "write_image",
+    "write_labels",
+    "write_png",
+    "write_text_atomic",
+]

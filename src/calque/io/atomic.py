@@ -1,0 +1,106 @@
+"""Files that appear whole or not at all: written aside, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from calque.errors import CalqueError, InputError, ResourceError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOTEMPTY,
+    errno.EEXIST,
+}
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success it becomes `path`, else it is removed.
+
+    The temporary name ends as `path` does, so that writers choose the same format. Missing parents are made.
+    What is written there may be a file or a folder; a folder replaces only an absent or empty one.
+
+    Raises:
+        ResourceError: the disk or the quota is full.
+        InputError: this place cannot be written to.
+    """
+    path = Path(path)
+    # The tail of the name keeps every suffix and leaves room below the usual limit of 255 bytes.
+    aside = path.with_name(f".{secrets.token_hex(4)}-{path.name[-100:]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        _flush(aside)
+        aside.replace(path)
+        _flush_folder(path.parent)
+    except OSError as problem:
+        raise explain_write(problem, path) from problem
+    finally:
+        _remove(aside)
+
+
+def write_bytes_atomic(path: Path | str, data: bytes) -> None:
+    """Write `data` so that `path` holds either what it held before or all of it."""
+    with atomic_path(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_text_atomic(path: Path | str, text: str) -> None:
+    """Write UTF-8 with newlines as they are; see `write_bytes_atomic`."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def explain_write(problem: OSError, path: Path) -> CalqueError | OSError:
+    """The error to raise for `problem`, met while writing `path`; `problem` itself where it is neither."""
+    if problem.errno in _FULL:
+        return ResourceError(
+            "The disk is full",
+            where=path,
+            got=problem.strerror,
+            fix="free some space, or choose another disk",
+        )
+    if problem.errno in _REFUSED:
+        return InputError(
+            "This cannot be written", where=path, got=problem, fix="choose another place for the output"
+        )
+    return problem
+
+
+def _flush(path: Path) -> None:
+    """Force a file's bytes, or those of every file in a folder, to the disk."""
+    if path.is_dir():
+        for inner in sorted(path.iterdir()):
+            _flush(inner)
+        _flush_folder(path)
+        return
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names in a folder durable; Windows has no such call and needs none."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,169 @@
+"""Files to `Image` and `LabelMap`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calque.errors import GeometryError, InputError, LabelError, ReadError
+from calque.image import Image, LabelMap
+from calque.io.formats import format_of
+from calque.io.model import Header, Volume
+from calque.labels import BACKGROUND, Labels, present_values
+
+_LARGEST_VALUE = 65535
+_MOST_CLASSES = 1000  # more distinct values are a scan, not a mask
+_WHOLE = 1e-4  # how far from a whole number a float mask may be: rounding of 32-bit arithmetic
+
+
+def read_volume(path: Path) -> Volume:
+    """The voxels (channel, z, y, x) of one file and its header, as they are.
+
+    Raises:
+        ReadError: missing, damaged, truncated (TruncatedError) or of an unknown format.
+        GeometryError: the header gives no position, or an impossible one.
+    """
+    return format_of(path).read(path)
+
+
+def read_header(path: Path | str) -> Header:
+    """Grid, channels and type of a file; voxels are not read.
+
+    Raises:
+        ReadError: missing, damaged or of an unknown format.
+        GeometryError: the header gives no position, or an impossible one.
+    """
+    return format_of(Path(path)).read_header(Path(path))
+
+
+def read_image(path: Path | str | Sequence[Path | str], channels: Sequence[str] | None = None) -> Image:
+    """Read a scan from one file, or from several that hold one channel each.
+
+    Args:
+        path: a file with all its channels, or a file per channel.
+        channels: their names; by default "channel 1", ...
+
+    Raises:
+        ReadError: a file is missing, damaged, truncated or of an unknown format.
+        GeometryError: a grid is impossible, or the grids of two files differ.
+        InputError: there are not as many names as channels.
+    """
+    paths = [Path(path)] if isinstance(path, Path | str) else [Path(p) for p in path]
+    if not paths:
+        raise InputError("An image needs at least one file")
+    volumes = [read_volume(p) for p in paths]
+    array = volumes[0].array if len(volumes) == 1 else _stacked(volumes, paths)
+    names = tuple(channels) if channels is not None else tuple(f"channel {k + 1}" for k in range(len(array)))
+    if len(names) != len(array):
+        raise InputError(
+            "The image does not have the channels that were expected",
+            where=", ".join(map(str, paths)),
+            expected=f"{len(names)} channels: {', '.join(names)}",
+            got=f"{len(array)} channels",
+        )
+    return Image(array, volumes[0].header.grid, names)
+
+
+def _stacked(volumes: Sequence[Volume], paths: Sequence[Path]) -> NDArray[np.generic]:
+    """One array (channel, z, y, x) of single-channel volumes on one grid."""
+    for volume, path in zip(volumes, paths, strict=True):
+        if volume.header.channels != 1:
+            raise ReadError(
+                "Of several files, each holds one channel",
+                where=path,
+                got=f"{volume.header.channels} channels",
+            )
+        if not volume.header.grid.isclose(volumes[0].header.grid):
+            raise grids_differ(volumes[0].header, paths[0], volume.header, path)
+    return np.concatenate([volume.array for volume in volumes])
+
+
+def grids_differ(one: Header, first: Path, other: Header, second: Path) -> GeometryError:
+    """The error for two files that should lie on one grid."""
+    return GeometryError(
+        "Two files do not lie on the same grid",
+        where=f"{first} and {second}",
+        expected=f"{one.grid.shape} voxels of {_millimetres(one)} from {one.grid.origin.round(2).tolist()}",
+        got=f"{other.grid.shape} voxels of {_millimetres(other)} from {other.grid.origin.round(2).tolist()}",
+        fix="resample one onto the grid of the other",
+    )
+
+
+def _millimetres(header: Header) -> str:
+    return " x ".join(f"{s:.4g}" for s in header.grid.spacing) + " mm"
+
+
+def read_labels(path: Path | str, labels: Labels | None = None) -> LabelMap:
+    """Read a mask; its type becomes the smallest unsigned one.
+
+    Args:
+        path: a file with one channel; floats are accepted where all are whole.
+        labels: what the values mean. None: each value above 0 becomes a class "class N" (an empty mask gets
+            "class 1").
+
+    Raises:
+        LabelError: values that are fractional, negative, too large or not declared.
+        ReadError: missing, damaged, truncated or of an unknown format.
+        GeometryError: the header gives no position, or an impossible one.
+    """
+    path = Path(path)
+    volume = read_volume(path)
+    if volume.header.channels != 1:
+        raise LabelError("A mask has one channel", where=path, got=f"{volume.header.channels} channels")
+    array = to_label_values(volume.array[0], path)
+    if labels is None:
+        labels = derive_labels(present_values(array), path)
+    else:
+        labels.require_declared(array, where=path)
+    return LabelMap(array, volume.header.grid, labels)
+
+
+def derive_labels(values: Sequence[int], where: Path) -> Labels:
+    """A class "class N" for each value N above 0; "class 1" alone where there is none.
+
+    Raises:
+        LabelError: so many values that this must be a scan.
+    """
+    found = [v for v in values if v != BACKGROUND] or [1]
+    if len(found) > _MOST_CLASSES:
+        raise LabelError(
+            "This looks like a scan, not like a mask",
+            where=where,
+            got=f"{len(found)} different values",
+            expected=f"at most {_MOST_CLASSES}",
+        )
+    return Labels.from_names({f"class {v}": v for v in found})
+
+
+def to_label_values(array: NDArray[np.generic], where: Path) -> NDArray[np.unsignedinteger]:
+    """The same values in the smallest unsigned type (uint8 or uint16).
+
+    Raises:
+        LabelError: values that are fractional, not finite, negative or above 65535.
+    """
+    low, high = float(np.min(array)), float(np.max(array))
+    if not np.isfinite((low, high)).all():
+        raise LabelError("The mask holds NaN or infinity", where=where, fix="export the mask as integers")
+    if low < -_WHOLE or high > _LARGEST_VALUE + _WHOLE:
+        raise LabelError(
+            "The mask holds values that cannot be labels",
+            where=where,
+            expected=f"0 to {_LARGEST_VALUE}",
+            got=f"{low:g} to {high:g}",
+        )
+    small = np.uint8 if high < 255.5 else np.uint16
+    if array.dtype.kind != "f":
+        return array.astype(small, copy=False)
+    whole = np.rint(array)
+    gap = np.abs(array - whole)
+    if float(gap.max()) > _WHOLE:
+        raise LabelError(
+            "The mask holds values that are not whole",
+            where=where,
+            got=f"{float(array.flat[int(gap.argmax())]):g} among others",
+            fix="resample masks with nearest neighbours, and export them as integers",
+        )
+    return np.asarray(whole.astype(small))
