@@ -125,7 +125,7 @@ def _draw(
     angles = generator.uniform(-_TILT_DEGREES, _TILT_DEGREES, 3)
     tilt = Rotation.from_euler("zyx", angles, degrees=True).as_matrix()
     grid = Grid.from_parts(
-        shape, image.grid.spacing, generator.uniform(-200, 200, 3), tilt @ image.grid.direction
+        shape, image.grid.spacing, generator.uniform(-200, 200, 3).tolist(), tilt @ image.grid.direction
     )
     change = grid.reorientation(str(generator.choice(_ORDERS)))
     return (

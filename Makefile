@@ -1,0 +1,53 @@
+# make demo   from a fresh clone to a validated model and its report
+# make test   the tests that a change must pass
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint check bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BUDGET ?= 4m
+DEMO ?= demo
+
+# The first Python that will do; PYTHON=... overrides it.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+
+# One thread of torch for each test worker: the workers share the processors.
+PYTEST := env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "also: setup, test-all, lint, check, bench, clean"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Calque needs Python 3.11 or later; none was found"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/calque demo -o $(DEMO) --budget $(BUDGET)
+
+test: setup
+	$(PYTEST) -n auto -m "not slow"
+
+test-all: setup
+	$(PYTEST) -n auto
+
+lint: setup
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+bench: setup
+	$(BIN)/python benchmarks/harness.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
