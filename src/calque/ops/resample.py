@@ -65,7 +65,7 @@ def resample(
     orders: Orders = (0 if separate_z else order, order, order)
     needed = source_rows(array.shape[1], shape[0], orders[0], wanted)
     part = np.asarray(array[:, needed], dtype=np.float32)
-    result = _resample_part(part, needed.start, (array.shape[1], shape), orders, wanted)
+    result = resample_part(part, needed.start, (array.shape[1], shape), orders, wanted)
     if order == 3 and result is not part:
         for channel, source in zip(result, array, strict=True):
             np.clip(channel, np.float32(source.min()), np.float32(source.max()), out=channel)
@@ -102,7 +102,7 @@ def resample_labels(
         part, best = array[needed], np.full((len(wanted), *shape[1:]), -1.0, np.float32)
         for number in present:
             hot = (part == number)[None].astype(np.float32)
-            share = _resample_part(hot, needed.start, (array.shape[0], shape), orders, wanted)[0]
+            share = resample_part(hot, needed.start, (array.shape[0], shape), orders, wanted)[0]
             wins = share >= best
             result[rows][wins] = number
             np.copyto(best, share, where=wins)
@@ -126,10 +126,21 @@ def source_rows(source: int, target: int, order: Order, wanted: range) -> slice:
     return slice(int(used[0]), int(used[-1]) + 1)
 
 
-def _resample_part(
+def resample_part(
     part: NDArray[np.float32], start: int, sizes: tuple[int, Shape], orders: Orders, wanted: range
 ) -> NDArray[np.float32]:
-    """Rows `start`.. of a source with `sizes[0]` rows -> rows `wanted` of the target of shape `sizes[1]`."""
+    """Rows of a target from some rows of a source, for callers that do not hold the whole source.
+
+    Args:
+        part: (channel, rows, y, x): rows `start`.. of the source, at least those that `source_rows` names.
+        start: the first row of `part` in the source.
+        sizes: rows of the whole source, and the target's shape (z, y, x).
+        orders: along (z, y, x).
+        wanted: rows of the target.
+
+    Returns:
+        (channel, len(wanted), y, x), float32; not clipped.
+    """
     source, shape = sizes
     steps: list[tuple[int, torch.Tensor]] = []
     if source != shape[0]:
