@@ -1,0 +1,117 @@
+"""One image and its mask: reorient, crop, normalise, resample (in nnU-Net's order)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calque.errors import GeometryError, InputError
+from calque.geometry import Box
+from calque.image import Image, LabelMap
+from calque.ops.resample import resample, resample_labels
+from calque.planning.model import Plan
+from calque.preparation.model import Placement, Prepared
+from calque.preparation.normalise import normalise
+
+_GRID_TOLERANCE = 0.1  # of a voxel: below this, which voxel belongs to which is beyond doubt
+
+
+def prepare_image(image: Image, plan: Plan) -> Prepared:
+    """Bring an image to what the networks of `plan` see.
+
+    Args:
+        image: on its own grid, in any orientation; channels in the plan's order.
+        plan: orientation, crop, normalisation, spacing, spline order.
+
+    Returns:
+        (channel, z, y, x), float32, and how to go back.
+
+    Raises:
+        InputError: wrong number of channels, voxels that are not finite, or nothing but zeros.
+    """
+    if len(image.channels) != len(plan.channels):
+        raise InputError(
+            "The image has the wrong number of channels",
+            expected=f"{len(plan.channels)}: {', '.join(plan.channels)}",
+            got=f"{len(image.channels)}: {', '.join(image.channels)}",
+            fix="give one file per channel, in the plan's order",
+        )
+    _require_finite(image)
+    turned = image.reoriented(image.grid.reorientation(plan.orientation))
+    box = nonzero_box(turned.array) if plan.crop == "nonzero" else Box((0, 0, 0), turned.grid.shape)
+    kept = turned.cropped(box)
+    grid = kept.grid.resampled(plan.spacing)
+    array = np.empty((len(plan.channels), *grid.shape), dtype=np.float32)
+    for number, rule in enumerate(
+        plan.normalisation
+    ):  # one by one: a quarter of the memory for four channels
+        channel = normalise(kept.array[number], rule)[None]
+        array[number] = resample(channel, grid.shape, plan.image_order, separate_z=plan.separate_z)[0]
+    return Prepared(array, Placement(image.grid, turned.grid, box, grid))
+
+
+def prepare_labels(label_map: LabelMap, placement: Placement, plan: Plan) -> NDArray[np.integer]:
+    """Bring a mask to the prepared grid of its image.
+
+    Args:
+        label_map: on the image's grid, or the same voxels with axes permuted or flipped.
+        placement: of the image.
+        plan: that prepared the image.
+
+    Returns:
+        (z, y, x) class numbers, uint8 where they fit; `Labels.outputs` stands for ignore.
+
+    Raises:
+        GeometryError: the mask lies on another grid.
+        LabelError: a value that is not declared.
+    """
+    turned = label_map.reoriented(label_map.grid.reorientation(placement.reoriented.orientation))
+    if not turned.grid.isclose(placement.reoriented, _GRID_TOLERANCE):
+        raise GeometryError(
+            "The mask does not lie on the grid of its image",
+            expected=_describe(placement.original.shape, placement.original.affine),
+            got=_describe(label_map.grid.shape, label_map.grid.affine),
+            fix="run `calque check` on the dataset",
+        )
+    index = plan.labels.to_index(turned.array[placement.box.slices])
+    classes = plan.labels.outputs + (plan.labels.ignore is not None)
+    return resample_labels(index, placement.prepared.shape, classes, plan.separate_z)
+
+
+def nonzero_box(array: NDArray[np.generic]) -> Box:
+    """The smallest box of (channel, z, y, x) that holds every voxel with a channel that is not zero.
+
+    Raises:
+        InputError: all voxels are zero.
+    """
+    mask = np.zeros(array.shape[1:], dtype=bool)
+    for channel in array:
+        mask |= channel != 0
+    start, stop = [], []
+    for axis in range(3):
+        others = tuple(k for k in range(3) if k != axis)
+        used = np.flatnonzero(mask.any(axis=others))
+        if len(used) == 0:
+            raise InputError(
+                "The image holds nothing but zeros", fix="leave it out, or look at how it was exported"
+            )
+        start.append(int(used[0]))
+        stop.append(int(used[-1]) + 1)
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _require_finite(image: Image) -> None:
+    if not np.issubdtype(image.array.dtype, np.inexact):
+        return
+    for name, channel in zip(image.channels, image.array, strict=True):
+        wrong = channel.size - int(np.count_nonzero(np.isfinite(channel)))
+        if wrong:
+            raise InputError(
+                "The image holds voxels that are not numbers (NaN or infinite)",
+                got=f"{wrong} of {channel.size} in channel {name}",
+                fix="replace them by the value of air or background",
+            )
+
+
+def _describe(shape: tuple[int, ...], affine: NDArray[np.float64]) -> str:
+    return f"shape {shape}, affine {np.round(affine[:3], 4).tolist()}"
