@@ -1,8 +1,8 @@
 """What every benchmark uses: repeats, peak memory, the machine, and a line of JSON for each figure.
 
 A benchmark is a file `bench_NAME.py` beside this one with a function `run(record)`; it calls
-`record(figure, measure(function))`. Ours and the peer's run in one process, so that the machine's moods strike
-both. `python benchmarks/harness.py [NAME ...]` runs those named, or all.
+`record(figure, measure(function))`. Ours and the peer's run in one process, so that the machine's moods
+strike both. `python benchmarks/harness.py [NAME ...]` runs those named, or all.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Canvas:
         for axis, (centre, radius) in enumerate(zip(blob.centre, blob.radii, strict=True)):
             squared += ((self._coordinates[axis] - np.float32(centre)) / np.float32(radius)) ** 2
         across = min((r * n / 2 for r, n in zip(blob.radii, self.shape, strict=True) if n > 1), default=1.0)
-        return np.clip(0.5 + (1 - np.sqrt(squared)) * np.float32(across), 0, 1)
+        return np.asarray(np.clip(0.5 + (1 - np.sqrt(squared)) * np.float32(across), 0, 1), np.float32)
 
     def paint(self, occupancy: Field, intensity: float, value: int | None = None) -> None:
         """Blend `intensity` in; where more than half of a voxel is filled it takes the class `value`."""

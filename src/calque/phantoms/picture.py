@@ -27,7 +27,7 @@ def picture_2d(
         spacing: along (z, y, x); microscopes have no millimetres of their own.
     """
     canvas = Canvas(shape, 0, generator, bend=0.03)
-    stain = np.ones((*shape, 3), dtype=np.float32) * np.float32(_GROUND)
+    stain = np.broadcast_to(np.asarray(_GROUND, np.float32), (*shape, 3)).copy()
     for _ in range(int(generator.integers(6, 10))):
         _blend(stain, canvas, _cell(generator, 0.16, 0.2), _RED_CELL)
     for _ in range(int(generator.integers(1, 4))):
@@ -59,5 +59,5 @@ def _blend(
     value: int | None = None,
 ) -> None:
     occupancy = canvas.occupancy(blob)
-    stain += occupancy[..., None] * (np.float32(colour) - stain)
+    stain += occupancy[..., None] * (np.asarray(colour, np.float32) - stain)
     canvas.paint(occupancy, 0, value)
