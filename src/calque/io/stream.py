@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from calque.errors import ReadError, ResourceError, TruncatedError
 
 _DEFLATE_LIMIT = 1032  # deflate packs at most 258 bytes into 2 bits: RFC 1951
-_ISAL_ERROR: type[Exception] = isal_zlib.IsalError
+_ISAL_ERROR = cast(type[Exception], isal_zlib.IsalError)  # its stubs take it for an instance
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
