@@ -1,0 +1,141 @@
+"""All cases of a dataset into a store: parallel, resumable, one sick case does not stop the others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from calque.dataset import Case, Dataset
+from calque.errors import CalqueError, DatasetError, PlanError, ResourceError
+from calque.io import read_image, read_labels
+from calque.parallel import map_bounded
+from calque.planning.model import Plan
+from calque.planning.size import prepared_bytes
+from calque.preparation.case import prepare_image, prepare_labels
+from calque.preparation.store import Store, content_key
+from calque.progress import SILENT, Progress
+
+
+def prepare(
+    dataset: Dataset,
+    plan: Plan,
+    folder: Path | str,
+    *,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Store:
+    """Prepare every annotated case of `dataset`; what is already in the store is not made again.
+
+    Args:
+        dataset: its annotated cases are prepared.
+        plan: how.
+        folder: of the store; made if it is not there.
+        workers: threads; by default one per processor.
+        progress: who listens.
+
+    Returns:
+        The store, listing these cases.
+
+    Raises:
+        PlanError: the plan is for other channels.
+        DatasetError: some cases cannot be prepared; all are named, the others are in the store.
+        ResourceError: the disk has not enough room, before anything is written, or is full.
+    """
+    if len(dataset.channels) != len(plan.channels):
+        raise PlanError(
+            "This plan is for another kind of data",
+            expected=f"channels {plan.channels}",
+            got=dataset.channels,
+        )
+    cases = dataset.annotated
+    if not cases:
+        raise DatasetError("No case has a mask to learn from", where=dataset.root)
+    store = Store(folder)
+    keys, failed = _keys(cases, plan, workers, progress)
+    missing = [case for case in cases if case.id in keys and not store.holds(keys[case.id])]
+    _require_room(
+        store.folder, prepared_bytes(plan.fingerprint, plan.spacing, len(plan.channels)) * len(missing)
+    )
+
+    def make(case: Case) -> None:
+        if case.label is None:
+            raise DatasetError("This case has no mask", where=case.id)
+        image = prepare_image(read_image(case.images, plan.channels), plan)
+        labels = prepare_labels(read_labels(case.label, plan.labels), image.placement, plan)
+        store.put(keys[case.id], case, image, labels, len(plan.labels.classes))
+
+    with _one_thread_each(), progress.task("Preparing", len(cases)) as bar:
+        bar.advance(len(cases) - len(missing))
+        for outcome in map_bounded(make, missing, workers):
+            _note(outcome.item, outcome.error, failed)
+            bar.advance(note=outcome.item.id)
+    store.publish({case.id: keys[case.id] for case in cases if case.id not in failed})
+    if failed:
+        raise _failure(dataset, failed)
+    return store
+
+
+def _keys(
+    cases: tuple[Case, ...], plan: Plan, workers: int | None, progress: Progress
+) -> tuple[dict[str, str], dict[str, CalqueError]]:
+    """Case name -> key, and the cases whose files cannot be read."""
+    keys: dict[str, str] = {}
+    failed: dict[str, CalqueError] = {}
+    with progress.task("Looking for what is prepared", len(cases)) as bar:
+        for outcome in map_bounded(lambda case: content_key(case, plan), cases, workers):
+            _note(outcome.item, outcome.error, failed)
+            if outcome.value is not None:
+                keys[outcome.item.id] = outcome.value
+            bar.advance()
+    return keys, failed
+
+
+def _note(case: Case, error: Exception | None, failed: dict[str, CalqueError]) -> None:
+    """Remember a case that failed; what would fail for all of them, or is our own mistake, is raised."""
+    if error is None:
+        return
+    if isinstance(error, MemoryError):
+        raise ResourceError(
+            "Not enough memory to prepare this case", where=case.id, fix="use fewer workers"
+        ) from error
+    if isinstance(error, ResourceError) or not isinstance(error, CalqueError):
+        raise error
+    failed[case.id] = error
+
+
+def _failure(dataset: Dataset, failed: dict[str, CalqueError]) -> DatasetError:
+    lines = [f"{name}: {'; '.join(str(error).split(chr(10)))}" for name, error in failed.items()]
+    return DatasetError(
+        f"{len(failed)} of {len(dataset.annotated)} cases cannot be prepared",
+        where=dataset.root,
+        got="\n    ".join(["", *lines]),
+        fix="mend these cases or take them out; the others are prepared and will not be made again",
+    )
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    place = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise ResourceError(
+            "The disk has not enough room for the prepared cases",
+            where=folder,
+            expected=f"about {needed / 1e9:.1f} GB",
+            got=f"{free / 1e9:.1f} GB free",
+            fix="free some space, or choose another folder",
+        )
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """torch on one thread within: the workers are the parallelism, and threads of threads thrash."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

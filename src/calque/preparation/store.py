@@ -1,0 +1,226 @@
+"""Prepared cases on disk, keyed by content and memory-mapped.
+
+A store is a folder:
+
+    index.json                case name -> key, as the last `prepare` left it
+    <key>/image.npy           (channel, z, y, x), float32
+    <key>/labels.npy          (z, y, x), class numbers
+    <key>/foreground.npz      class number -> (n, 3) int32
+    <key>/case.json           `Record`: placement, and the size of each file
+
+A key is a hash of the files' bytes and of what the plan says about preparation, so that an edited mask or
+another spacing gives another key, and whatever is already there need not be made again. Images stay float32:
+training then sees exactly what prediction sees, no intensity overflows, and a memory map reads patches only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from calque.dataset import Case
+from calque.errors import DatasetError, InputError, ReadError
+from calque.geometry import Box, Grid, Shape
+from calque.io.atomic import atomic_path, write_text_atomic
+from calque.planning.model import Plan
+from calque.preparation.model import Placement, Prepared, PreparedCase
+from calque.value import Value
+
+STORE_VERSION = 1
+FOREGROUND_PER_CLASS = 10_000
+
+_PLAN_PARTS = {"orientation", "spacing", "crop", "image_order", "separate_z", "normalisation"}
+_ARRAYS = ("image.npy", "labels.npy", "foreground.npz")
+_BLOCK = 2**20
+
+
+class Record(Value):
+    """What `case.json` holds: where the case lies, and how large its files must be."""
+
+    case: str
+    shape: Shape
+    affine: tuple[tuple[float, ...], ...]
+    orientation: str
+    start: Shape
+    stop: Shape
+    prepared: Shape
+    sizes: dict[str, int]
+
+    @property
+    def placement(self) -> Placement:
+        """The way back; exactly that of the first preparation, as floats survive JSON."""
+        original = Grid(self.shape, np.array(self.affine))
+        reoriented = original.reorientation(self.orientation).grid(original)
+        box = Box(self.start, self.stop)
+        return Placement(original, reoriented, box, reoriented.cropped(box).resized(self.prepared))
+
+
+class Store:
+    """Prepared cases in a folder.
+
+    Args:
+        folder: need not exist yet.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self._index = self._read_index()
+        self._lock = threading.Lock()
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Names of the cases that can be loaded, in order."""
+        return tuple(self._index)
+
+    def load(self, case: str) -> PreparedCase:
+        """A case with memory-mapped, read-only arrays.
+
+        Raises:
+            DatasetError: the store does not hold it.
+            ReadError: its files are damaged.
+        """
+        if case not in self._index:
+            raise DatasetError("This case has not been prepared", where=self.folder, got=case)
+        folder = self.folder / self._index[case]
+        try:
+            record = Record.read(folder / "case.json", error=ReadError)
+            image = np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False)
+            labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
+            with np.load(folder / "foreground.npz", allow_pickle=False) as file:
+                foreground = {int(number): file[number] for number in file.files}
+        except (OSError, ValueError) as problem:
+            raise ReadError(
+                "A prepared case is damaged",
+                where=folder,
+                got=problem,
+                fix="delete the folder and prepare again",
+            ) from problem
+        return PreparedCase(case, image, labels, foreground, record.placement)
+
+    def holds(self, key: str) -> bool:
+        """Whether everything under this key is there, at its full size."""
+        folder = self.folder / key
+        try:
+            sizes = Record.read(folder / "case.json", error=ReadError).sizes
+        except ReadError:  # absent or damaged: either way it is made again
+            return False
+        return all(
+            (folder / name).is_file() and (folder / name).stat().st_size == sizes.get(name)
+            for name in _ARRAYS
+        )
+
+    def put(
+        self, key: str, case: Case, prepared: Prepared, labels: NDArray[np.integer], classes: int
+    ) -> None:
+        """Keep a case under `key`; it appears whole or not at all.
+
+        Raises:
+            ResourceError: the disk is full.
+            InputError: the folder cannot be written to.
+        """
+        foreground = pick_foreground(labels, classes, np.random.default_rng(int(key, 16)))
+        if (self.folder / key).exists() and not self.holds(key):
+            shutil.rmtree(self.folder / key)  # damaged
+        try:
+            with atomic_path(self.folder / key) as aside:
+                aside.mkdir()
+                _write_array(aside / "image.npy", prepared.array)
+                _write_array(aside / "labels.npy", labels)
+                places: dict[str, Any] = {str(number): at for number, at in foreground.items()}
+                np.savez(aside / "foreground.npz", **places)
+                sizes = {name: (aside / name).stat().st_size for name in _ARRAYS}
+                (aside / "case.json").write_text(_record(case, prepared.placement, sizes).to_json())
+        except InputError:
+            if not self.holds(key):  # else another process was quicker with the same case
+                raise
+
+    def publish(self, keys: Mapping[str, str]) -> None:
+        """Say which cases there are: name -> key, in order."""
+        with self._lock:
+            write_text_atomic(self.folder / "index.json", json.dumps(dict(keys), indent=1) + "\n")
+            self._index = dict(keys)
+
+    def _read_index(self) -> dict[str, str]:
+        path = self.folder / "index.json"
+        if not path.exists():
+            return {}
+        try:
+            return TypeAdapter(dict[str, str]).validate_json(path.read_bytes())
+        except (OSError, ValueError) as problem:
+            raise ReadError(
+                "The index of this store is damaged",
+                where=path,
+                got=problem,
+                fix="delete it and prepare again",
+            ) from None
+
+
+def content_key(case: Case, plan: Plan) -> str:
+    """32 hexadecimal digits: name, bytes of the files, what the plan says about preparation, store version.
+
+    Raises:
+        ReadError: a file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    labels = {"values": plan.labels.values, "ignore": plan.labels.ignore}
+    parts = plan.model_dump(mode="json", include=_PLAN_PARTS)
+    digest.update(json.dumps([STORE_VERSION, case.id, labels, parts], sort_keys=True).encode())
+    for path in (*case.images, *([case.label] if case.label else [])):
+        digest.update(_hash(path))
+    return digest.hexdigest()
+
+
+def pick_foreground(
+    labels: NDArray[np.integer], classes: int, generator: np.random.Generator
+) -> dict[int, NDArray[np.int32]]:
+    """Up to `FOREGROUND_PER_CLASS` voxels (n, 3) of each class 1 to `classes` that occurs, drawn evenly."""
+    picked: dict[int, NDArray[np.int32]] = {}
+    for number in range(1, classes + 1):
+        where = np.flatnonzero(labels == number)
+        if len(where) > FOREGROUND_PER_CLASS:
+            where = np.sort(generator.choice(where, FOREGROUND_PER_CLASS, replace=False))
+        if len(where):
+            picked[number] = np.stack(np.unravel_index(where, labels.shape), axis=1).astype(np.int32)
+    return picked
+
+
+def _record(case: Case, placement: Placement, sizes: dict[str, int]) -> Record:
+    z, y, x, last = (tuple(float(v) for v in row) for row in placement.original.affine)
+    return Record(
+        case=case.id,
+        shape=placement.original.shape,
+        affine=(z, y, x, last),
+        orientation=placement.reoriented.orientation,
+        start=placement.box.start,
+        stop=placement.box.stop,
+        prepared=placement.prepared.shape,
+        sizes=sizes,
+    )
+
+
+def _write_array(path: Path, array: NDArray[np.generic]) -> None:
+    """As np.save, which however loses the error number when the disk is full."""
+    array = np.ascontiguousarray(array)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _hash(path: Path) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as problem:
+        raise ReadError("Cannot read this file", where=path, got=problem.strerror) from None
+    return digest.digest()
