@@ -1,0 +1,163 @@
+"""Whatever the orientation and spacing, labels land where the intensities were."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from calque.errors import InputError, ModelError
+from calque.geometry import Box, Grid
+from calque.prediction import PredictOptions, Predictor
+from calque.prediction.restore import restore
+from calque.prediction.windows import Slab
+from calque.preparation import Placement
+
+from .fakes import Threshold, ball, image_on, random_grid, threshold_plan
+
+EXACT = PredictOptions(precision="f32", mirror="off")
+
+
+def own_spacing(grid: Grid) -> tuple[float, float, float]:
+    return grid.reorientation("SPL").grid(grid).spacing
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(*[st.integers(1, 17)] * 3),
+    spacing=st.tuples(*[st.floats(0.3, 9)] * 3),
+    crop=st.sampled_from(["none", "nonzero"]),
+    mirror=st.sampled_from(["off", "interleaved", "full"]),
+)
+def test_every_voxel_is_labelled_by_its_own_intensity(seed, shape, spacing, crop, mirror):
+    rng = np.random.default_rng(seed)
+    grid = random_grid(rng, shape, spacing)
+    classes = rng.integers(0, 3, size=shape)
+    classes[tuple(rng.integers(0, n) for n in shape)] = 1  # an image of zeros is refused
+    plan = threshold_plan(spacing=own_spacing(grid), crop=crop)
+    options = PredictOptions(precision="f32", mirror=mirror)
+    prediction = Predictor(plan, [Threshold()], options)(image_on(grid, classes.astype(np.float32)))
+    assert prediction.label_map.grid == grid
+    np.testing.assert_array_equal(prediction.label_map.array, plan.labels.to_values(classes))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), stretch=st.tuples(*[st.floats(0.6, 1.8)] * 3))
+def test_a_ball_stays_where_it_is_when_it_is_resampled(seed, stretch):
+    rng = np.random.default_rng(seed)
+    spacing = rng.uniform(0.7, 1.6, 3)
+    shape = tuple(int(n) for n in np.ceil(24 / spacing) + rng.integers(0, 3, 3))
+    grid = random_grid(rng, shape, tuple(spacing))
+    centre = grid.to_world((np.array(shape) - 1) / 2 + rng.uniform(-1, 1, 3))
+    image = image_on(grid, ball(grid, centre, 7.0))
+    plan = threshold_plan(spacing=tuple(np.array(own_spacing(grid)) * stretch))
+    predicted = Predictor(plan, [Threshold()], EXACT)(image).label_map.array > 0
+    truth = image.array[0] > 0.5
+    assert 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()) > 0.9
+    assert np.linalg.norm(grid.to_world(np.argwhere(predicted)).mean(axis=0) - centre) < 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 20), (20, 1, 20), (3, 40, 2), (1, 1, 1)])
+def test_one_slice_is_enough(shape):
+    grid = Grid.from_parts(shape, (20.0, 1.0, 1.0))
+    image = image_on(grid, np.ones(shape, np.float32))
+    plan = threshold_plan(spacing=(1.0, 1.0, 1.0))
+    assert (Predictor(plan, [Threshold()], EXACT)(image).label_map.array == 1).all()
+
+
+def test_what_was_cropped_away_is_background():
+    grid = Grid.from_parts((12, 12, 12), (1, 1, 1))
+    array = np.zeros(grid.shape, np.float32)
+    array[4:8, 4:8, 4:8] = 0.2
+    plan = threshold_plan(crop="nonzero")
+    options = EXACT.model_copy(update={"probabilities": True})
+    prediction = Predictor(plan, [Threshold(shift=1.0)], options)(image_on(grid, array))
+    assert (prediction.label_map.array == 1).sum() == 64
+    np.testing.assert_array_equal(prediction.probabilities[:, 0, 0, 0], [1, 0, 0])
+
+
+def test_folds_are_averaged_as_logits():
+    grid = Grid.from_parts((8, 8, 8), (1, 1, 1))
+    image = image_on(grid, np.full(grid.shape, 1.0, np.float32))
+    options = EXACT.model_copy(update={"probabilities": True})
+    folds = [Threshold(-0.75), Threshold(0.5)]
+    prediction = Predictor(threshold_plan(), folds, options)(image)
+    window = torch.ones(1, 1, 1, 1, 1)
+    logits = np.mean([fold(window)[0].detach().numpy().ravel() for fold in folds], axis=0)
+    np.testing.assert_allclose(prediction.probabilities[:, 3, 3, 3], softmax(logits), rtol=1e-5)
+    np.testing.assert_allclose(prediction.probabilities.sum(axis=0), 1, rtol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    source=st.tuples(st.integers(1, 30), st.integers(1, 6), st.integers(1, 6)),
+    target=st.tuples(st.integers(1, 50), st.integers(1, 6), st.integers(1, 6)),
+)
+def test_slab_by_slab_gives_the_labels_of_the_whole(seed, source, target):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(3, *source)).astype(np.float32)
+    grid = Grid.from_parts(target, (1, 1, 1))
+    placement = Placement(grid, grid, Box((0, 0, 0), target), grid.resized(source))
+    whole = restore([Slab(slice(0, source[0]), logits)], placement, 3, "SPL", probabilities=True)
+    cuts = sorted({0, source[0], *rng.integers(0, source[0] + 1, 4).tolist()})
+    pieces = (Slab(slice(a, b), logits[:, a:b].copy()) for a, b in itertools.pairwise(cuts))
+    streamed = restore(pieces, placement, 3, "SPL", probabilities=True)
+    np.testing.assert_array_equal(streamed.classes, whole.classes)
+    np.testing.assert_allclose(streamed.probabilities, whole.probabilities, atol=1e-6)
+
+
+def test_bf16_gives_the_same_mask_where_classes_are_far_apart():
+    grid = Grid.from_parts((9, 9, 9), (1, 1, 1))
+    classes = np.random.default_rng(0).integers(0, 3, grid.shape)
+    predictor = Predictor(threshold_plan(), [Threshold()], PredictOptions(precision="bf16"))
+    assert predictor.engine.precision == "bf16"
+    predicted = predictor(image_on(grid, classes.astype(np.float32))).label_map.array
+    np.testing.assert_array_equal(predicted, predictor.plan.labels.to_values(classes))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.ones((2, 4, 4, 4), np.float32), "number of channels"),
+        (np.full((1, 4, 4, 4), np.nan, np.float32), "not numbers"),
+        (np.zeros((1, 4, 4, 4), np.float32), "nothing but zeros"),
+    ],
+)
+def test_bad_images_are_refused_by_name(array, message):
+    image = image_on(Grid.from_parts((4, 4, 4), (1, 1, 1)), array)
+    with pytest.raises(InputError, match=message):
+        Predictor(threshold_plan(crop="nonzero"), [Threshold()], EXACT)(image)
+
+
+def test_a_network_gone_wrong_gives_no_mask():
+    image = image_on(Grid.from_parts((4, 4, 4), (1, 1, 1)), np.ones((4, 4, 4), np.float32))
+    with pytest.raises(ModelError, match="not finite"):
+        Predictor(threshold_plan(), [Threshold(float("nan"))], EXACT)(image)
+
+
+def test_an_unknown_engine_lists_the_choices():
+    with pytest.raises(InputError, match="torch"):
+        Predictor(threshold_plan(), [Threshold()], PredictOptions(engine="abacus"))
+
+
+def test_no_network_is_an_error():
+    with pytest.raises(ModelError, match="no network"):
+        Predictor(threshold_plan(), [])
+
+
+def test_channels_last_gives_the_same_mask():
+    from calque.nets import build
+
+    plan = threshold_plan()
+    image = image_on(Grid.from_parts((8, 8, 8), (1, 1, 1)), np.random.default_rng(1).normal(size=(8, 8, 8)))
+    plain = Predictor(plan, [build(plan.network)], EXACT)(image)
+    last = Predictor(plan.model_copy(update={"channels_last": True}), [build(plan.network)], EXACT)(image)
+    np.testing.assert_array_equal(plain.label_map.array, last.label_map.array)
+    assert len(np.unique(plain.label_map.array)) > 1
