@@ -1,0 +1,177 @@
+"""What is varied, on a whole batch at once, in torch, on the device that trains.
+
+After nnU-Net's list of transforms (Isensee et al., 2021). Drawing parameters is kept apart from
+applying them: parameters come from a numpy generator seeded by (seed, step), the same on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from calque.geometry import Shape
+from calque.planning import Augmentation
+from calque.training.sampler import Matrix, Sample
+
+MAX_SMOOTH_CLASSES = 8
+"""With more classes in a region, labels are warped by nearest neighbour: cheaper, and a little jagged."""
+
+
+def collate(samples: Sequence[Sample], patch: Shape, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Samples -> images (b, c, z, y, x) float32 and class numbers (b, z, y, x) int64, warped on `device`."""
+    pairs = [_place(sample, patch, device) for sample in samples]
+    return torch.stack([image for image, _ in pairs]), torch.stack([labels for _, labels in pairs])
+
+
+def _place(sample: Sample, patch: Shape, device: torch.device) -> tuple[Tensor, Tensor]:
+    image = torch.from_numpy(sample.image).to(device)
+    labels = torch.from_numpy(sample.labels.astype(np.int64)).to(device)
+    if sample.warp is None:
+        return image, labels
+    grid = _sampling_grid(sample.warp, patch, sample.labels.shape).to(device)
+    moved = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0]
+    return moved, _warp_labels(labels, grid)
+
+
+def _sampling_grid(warp: Matrix, patch: Shape, region: tuple[int, ...]) -> Tensor:
+    """(1, z, y, x, 3) coordinates in [-1, 1], in torch's order (x, y, z)."""
+    size = np.maximum(np.asarray(region) - 1, 1)[:, None]
+    normal = torch.from_numpy((2 * warp / size).astype(np.float32))
+    normal[:, 3] -= 1.0
+    normal[torch.tensor(region) == 1] = 0.0
+    steps = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in patch), indexing="ij")
+    points = [sum(normal[k, j] * steps[j] for j in range(3)) + normal[k, 3] for k in (2, 1, 0)]
+    return torch.stack(points, -1)[None]
+
+
+def _warp_labels(labels: Tensor, grid: Tensor) -> Tensor:
+    """Interpolate each class's indicator linearly and take the largest: smooth borders, no invented class."""
+    present = torch.unique(labels)
+    if len(present) > MAX_SMOOTH_CLASSES:
+        moved = F.grid_sample(labels[None, None].float(), grid, mode="nearest", align_corners=True)
+        return moved[0, 0].long()
+    if len(present) == 1 and int(present[0]) == 0:
+        return labels.new_zeros(grid.shape[1:4])
+    indicators = torch.stack([labels == value for value in present])[None].float()
+    moved = F.grid_sample(indicators, grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0]
+    inside = moved.sum(0) > 0.5
+    return torch.where(inside, present[moved.argmax(0)], 0)
+
+
+Transform = Callable[[Tensor, Augmentation, np.random.Generator], Tensor]
+"""(n, c, z, y, x) -> the same shape; only the samples that were drawn for it come in."""
+
+
+def _noise(images: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    level = rng.uniform(0, augmentation.noise_std, (len(images), 1, 1, 1, 1))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    noise = torch.randn(images.shape, generator=generator).to(images.device)
+    return images + noise * _like(level, images)
+
+
+def _blur(images: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    sigma = rng.uniform(*augmentation.blur_sigma)
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    channels = images.shape[1]
+    for axis in (2, 3, 4):
+        if images.shape[axis] == 1:
+            continue
+        shape = [1] * 5
+        shape[axis] = len(kernel)
+        padding = [0] * 6
+        padding[2 * (4 - axis)] = padding[2 * (4 - axis) + 1] = radius
+        padded = F.pad(images, padding, mode="replicate")
+        images = F.conv3d(padded, kernel.view(shape).expand(channels, *shape[1:]), groups=channels)
+    return images
+
+
+def _brightness(images: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    return images * _like(rng.uniform(*augmentation.brightness_range, (*images.shape[:2], 1, 1, 1)), images)
+
+
+def _contrast(images: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    factor = _like(rng.uniform(*augmentation.contrast_range, (*images.shape[:2], 1, 1, 1)), images)
+    mean, low, high = _moments(images)
+    return torch.clamp((images - mean) * factor + mean, low, high)
+
+
+def _low_resolution(images: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    zoom = rng.uniform(*augmentation.low_resolution_range)
+    full = images.shape[2:]
+    small = [max(1, round(n * zoom)) for n in full]
+    coarse = F.interpolate(images, size=small, mode="nearest-exact")
+    return F.interpolate(coarse, size=full, mode="trilinear", align_corners=False)
+
+
+def _gamma(images: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    power = _like(rng.uniform(*augmentation.gamma_range, (len(images), 1, 1, 1, 1)), images)
+    invert = _like(np.where(rng.random((len(images), 1, 1, 1, 1)) < 0.25, -1.0, 1.0), images)
+    images = images * invert
+    mean, low, high = _moments(images)
+    std = images.std((2, 3, 4), keepdim=True)
+    bent = ((images - low) / (high - low).clamp_min(1e-7)).clamp_min(0) ** power * (high - low) + low
+    new_mean, new_std = bent.mean((2, 3, 4), keepdim=True), bent.std((2, 3, 4), keepdim=True)
+    return ((bent - new_mean) / new_std.clamp_min(1e-7) * std + mean) * invert
+
+
+def _moments(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, minimum and maximum per sample and channel."""
+    axes = (2, 3, 4)
+    return (
+        images.mean(axes, keepdim=True),
+        images.amin(axes, keepdim=True),
+        images.amax(axes, keepdim=True),
+    )
+
+
+def _like(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], images: Tensor) -> Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32)).to(images.device)
+
+
+INTENSITY: dict[str, Transform] = {
+    "noise": _noise,
+    "blur": _blur,
+    "brightness": _brightness,
+    "contrast": _contrast,
+    "low_resolution": _low_resolution,
+    "gamma": _gamma,
+}
+"""In the order of application; the key is the field of `Augmentation` that holds the probability."""
+
+
+def augment(
+    images: Tensor, labels: Tensor, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Vary intensities and mirror.
+
+    Args:
+        images: (b, c, z, y, x) float32; changed in place.
+        labels: (b, z, y, x).
+        augmentation: probabilities and ranges.
+        rng: draws everything.
+    """
+    for name, transform in INTENSITY.items():
+        drawn = np.flatnonzero(rng.random(len(images)) < getattr(augmentation, name))
+        if len(drawn):
+            chosen = torch.from_numpy(drawn).to(images.device)
+            images[chosen] = transform(images[chosen], augmentation, rng)
+    return _mirror(images, labels, augmentation, rng)
+
+
+def _mirror(
+    images: Tensor, labels: Tensor, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    coins = rng.random((len(images), 3)) < 0.5
+    for k, coin in enumerate(coins):
+        axes = [a for a in range(3) if coin[a] and augmentation.mirror[a]]
+        if axes:
+            images[k] = images[k].flip([a + 1 for a in axes])
+            labels[k] = labels[k].flip(axes)
+    return images, labels

@@ -1,0 +1,49 @@
+"""A run's history as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from calque.io import atomic_path
+from calque.labels import Labels
+from calque.training.run import HistoryRow
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def mean_dice(row: HistoryRow) -> float | None:
+    """Mean over classes, None on rows without a validation."""
+    return sum(row.dice.values()) / len(row.dice) if row.dice else None
+
+
+def sparkline(values: Sequence[float], low: float = 0.0, high: float = 1.0) -> str:
+    """A curve in one line of text; `low` and `high` are the ends of the scale."""
+    top = len(BARS) - 1
+    share = [min(max((v - low) / (high - low), 0.0), 1.0) for v in values]
+    return "".join(BARS[round(s * top)] for s in share)
+
+
+def draw_curves(rows: Sequence[HistoryRow], labels: Labels, path: Path) -> None:
+    """Loss and validation Dice over minutes, one line per class in its colour."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, dice = figure.subplots(1, 2)
+    minutes = [row.seconds / 60 for row in rows if row.loss is not None]
+    loss.plot(minutes, [row.loss for row in rows if row.loss is not None], color="#444444", linewidth=1)
+    loss.set(xlabel="minutes", ylabel="loss (cross-entropy - Dice)", title="training")
+    seen = [row for row in rows if row.dice]
+    for label in labels.classes:
+        colour = tuple(c / 255 for c in label.colour)
+        values = [(row.dice or {}).get(label.name, float("nan")) for row in seen]
+        minutes = [row.seconds / 60 for row in seen]
+        dice.plot(minutes, values, color=colour, marker="o", markersize=3, label=label.name)
+    dice.set(xlabel="minutes", ylabel="Dice", ylim=(0, 1), title="validation")
+    dice.grid(alpha=0.3)
+    if seen and len(labels.classes) <= 12:
+        dice.legend(loc="lower right", fontsize="small")
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=110, format="png")

@@ -1,0 +1,29 @@
+"""How a run is carried out, as data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+
+from calque.value import Value
+
+
+class TrainOptions(Value):
+    """What the plan does not say.
+
+    Args:
+        fold: which part validates; "all" trains on every case and validates nothing.
+        folds: in how many parts patients are dealt.
+        seed: of weights, patches and augmentation.
+        resume: go on from the checkpoint that is there.
+        device: "auto" takes CUDA where there is one.
+        spent: seconds of the plan's budget that were used before (checking, planning, preparing).
+    """
+
+    fold: NonNegativeInt | Literal["all"] = 0
+    folds: int = Field(default=5, ge=2)
+    seed: NonNegativeInt = 0
+    resume: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    spent: NonNegativeFloat = 0.0

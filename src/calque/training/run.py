@@ -1,0 +1,207 @@
+"""The folder of a training run: what lies where, and the rows of its history.
+
+RUN/
+  plan.json            the plan that was followed
+  dataset.json         cases and files that it was trained on (`DatasetRecord`)
+  check.json           what the data check found, where it was run
+  prepared/            the store
+  fold_K/
+    split.json         which cases trained and which validated
+    checkpoint.safetensors, stable.safetensors (before the decay), history.jsonl, progress.png
+    validation/        label maps of the validation cases, on their own grids
+    scores.json        their scores
+    model.calque       this fold alone
+  model.calque         all finished folds together
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import NonNegativeFloat, NonNegativeInt
+
+from calque.dataset import Dataset
+from calque.errors import InputError
+from calque.io import write_text_atomic
+from calque.labels import Labels
+from calque.value import Value
+
+
+class HistoryRow(Value):
+    """One line of history.jsonl.
+
+    Args:
+        step: steps done.
+        seconds: time that training has taken.
+        loss: mean since the row before; None where it was not finite.
+        rate: the learning rate.
+        dice: on rows with a validation: Dice per class, overlap pooled over the validation cases.
+    """
+
+    step: NonNegativeInt
+    seconds: NonNegativeFloat
+    loss: float | None
+    rate: NonNegativeFloat
+    dice: dict[str, float] | None = None
+
+
+class CaseRecord(Value):
+    """A case of the run and its files."""
+
+    id: str
+    patient: str
+    images: tuple[str, ...]
+    label: str
+
+
+class DatasetRecord(Value):
+    """What a run was trained on."""
+
+    name: str
+    root: str
+    layout: str
+    channels: tuple[str, ...]
+    labels: Labels
+    cases: tuple[CaseRecord, ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> DatasetRecord:
+        """Of the annotated cases."""
+        return cls(
+            name=dataset.name,
+            root=str(dataset.root),
+            layout=dataset.layout,
+            channels=dataset.channels,
+            labels=dataset.labels,
+            cases=tuple(
+                CaseRecord(id=c.id, patient=c.patient, images=tuple(map(str, c.images)), label=str(c.label))
+                for c in dataset.annotated
+            ),
+        )
+
+
+class Split(Value):
+    """Case names on either side."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FoldFolder:
+    """Paths of one fold."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """State from which training resumes."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def stable(self) -> Path:
+        """State before the rate began to fall: from here training can be extended."""
+        return self.path / "stable.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """Rows of `HistoryRow`."""
+        return self.path / "history.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """Picture of the history."""
+        return self.path / "progress.png"
+
+    @property
+    def validation(self) -> Path:
+        """Folder of predicted label maps."""
+        return self.path / "validation"
+
+    @property
+    def scores(self) -> Path:
+        """`Scores` of the validation cases."""
+        return self.path / "scores.json"
+
+    @property
+    def split(self) -> Path:
+        """`Split`."""
+        return self.path / "split.json"
+
+    @property
+    def model(self) -> Path:
+        """This fold's model."""
+        return self.path / "model.calque"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The plan."""
+        return self.path / "plan.json"
+
+    @property
+    def dataset(self) -> Path:
+        """`DatasetRecord`."""
+        return self.path / "dataset.json"
+
+    @property
+    def check(self) -> Path:
+        """`CheckReport`."""
+        return self.path / "check.json"
+
+    @property
+    def prepared(self) -> Path:
+        """The store."""
+        return self.path / "prepared"
+
+    @property
+    def model(self) -> Path:
+        """All finished folds."""
+        return self.path / "model.calque"
+
+    def fold(self, fold: int | str) -> FoldFolder:
+        """Folder of one fold; "all" for the one that trains on every case."""
+        return FoldFolder(self.path / f"fold_{fold}")
+
+    def folds(self) -> tuple[FoldFolder, ...]:
+        """The folds that are there, in order."""
+        return tuple(FoldFolder(p) for p in sorted(self.path.glob("fold_*")) if p.is_dir())
+
+
+class History:
+    """The rows of history.jsonl; each is written when it is added, so that a killed run keeps them."""
+
+    def __init__(self, path: Path, rows: Iterable[HistoryRow] = ()) -> None:
+        self._path = path
+        self.rows = list(rows)
+        write_text_atomic(path, "".join(row.model_dump_json() + "\n" for row in self.rows))
+
+    def add(self, row: HistoryRow) -> None:
+        """Append a row, in memory and on disk."""
+        self.rows.append(row)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(row.model_dump_json() + "\n")
+
+
+def read_history(path: Path, until: int | None = None) -> tuple[HistoryRow, ...]:
+    """Rows up to step `until`; a last line that was cut off by a kill is left out.
+
+    Raises:
+        InputError: another line is not a row.
+    """
+    return tuple(row for row in _rows(path) if until is None or row.step <= until)
+
+
+def _rows(path: Path) -> Iterator[HistoryRow]:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    for line in lines:
+        if line.endswith("\n"):
+            yield HistoryRow.from_json(line, where=path, error=InputError)

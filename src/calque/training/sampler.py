@@ -1,0 +1,166 @@
+"""Which patch of which case is seen at which step.
+
+A batch is a pure function of (seed, step): nothing is remembered from step to step. A resumed run therefore
+sees exactly what the uninterrupted run would have seen, and there is no generator state to save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calque.geometry import Shape
+from calque.planning import Augmentation, Plan
+from calque.preparation import PreparedCase, Store
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Raw material of one patch.
+
+    Args:
+        image: (channel, z, y, x) float32: the patch itself, or the region that `warp` draws from.
+        labels: (z, y, x) class numbers over the same region.
+        warp: None, or (3, 4): maps patch indices (z, y, x, 1) to indices of the region.
+    """
+
+    image: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    warp: Matrix | None
+
+
+class Sampler:
+    """Draws batches from prepared cases.
+
+    Args:
+        store: the prepared cases.
+        cases: which of them.
+        plan: patch, batch, share of foreground, augmentation.
+        seed: of everything drawn here.
+    """
+
+    def __init__(self, store: Store, cases: Sequence[str], plan: Plan, seed: int) -> None:
+        self._store = store
+        self._cases = tuple(sorted(cases))
+        self._plan = plan
+        self._seed = seed
+
+    def batch(self, step: int) -> list[Sample]:
+        """The samples of this step."""
+        size = self._plan.batch
+        aimed = max(1, round(size * self._plan.foreground)) if self._plan.foreground > 0 else 0
+        return [self._sample(step, k, aim=k >= size - aimed) for k in range(size)]
+
+    def _sample(self, step: int, position: int, *, aim: bool) -> Sample:
+        rng = np.random.default_rng((self._seed, step, position))
+        case = self._store.load(self._case_name(step * self._plan.batch + position))
+        shape = case.labels.shape
+        patch = self._plan.patch
+        target = _foreground_voxel(case, rng) if aim else None
+        start = _place(rng, (shape[0], shape[1], shape[2]), patch, target)
+        linear = draw_linear(rng, self._plan.augmentation, self._plan.spacing, flat=is_flat(self._plan))
+        if linear is None:
+            return Sample(*_read(case, start, patch), warp=None)
+        low, region, warp = _region(start, patch, linear)
+        return Sample(*_read(case, low, region), warp=warp)
+
+    def _case_name(self, draw: int) -> str:
+        """Every case once, in random order, before any comes again."""
+        epoch, position = divmod(draw, len(self._cases))
+        order = np.random.default_rng((self._seed, epoch, 0, 1)).permutation(len(self._cases))
+        return self._cases[int(order[position])]
+
+
+def is_flat(plan: Plan) -> bool:
+    """Whether rotations stay in the slice: 2-D networks, and slices over three times as thick as wide."""
+    return plan.network.dimensions == 2 or plan.spacing[0] > 3 * max(plan.spacing[1:])
+
+
+def draw_linear(
+    rng: np.random.Generator, augmentation: Augmentation, spacing: tuple[float, float, float], *, flat: bool
+) -> Matrix | None:
+    """(3, 3) that maps patch offsets (z, y, x) in voxels to image offsets: rotation and scaling in mm.
+
+    None when neither is drawn.
+    """
+    rotate = rng.random() < augmentation.rotation
+    scale = rng.random() < augmentation.scaling
+    limit = np.deg2rad(augmentation.rotation_degrees)
+    angles = rng.uniform(-limit, limit, 3)
+    low, high = augmentation.scaling_range
+    factor = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    if not (rotate or scale):
+        return None
+    matrix = np.eye(3)
+    if rotate:
+        for axis in (0,) if flat else (0, 1, 2):
+            matrix = matrix @ _rotation(axis, angles[axis])
+    if scale:
+        matrix = matrix @ np.diag([1.0 if flat else factor, factor, factor])
+    size = np.asarray(spacing)
+    return np.asarray(matrix * size[None, :] / size[:, None])
+
+
+def _rotation(axis: int, angle: float) -> Matrix:
+    a, b = (k for k in range(3) if k != axis)
+    matrix = np.eye(3)
+    matrix[a, a] = matrix[b, b] = np.cos(angle)
+    matrix[a, b], matrix[b, a] = -np.sin(angle), np.sin(angle)
+    return matrix
+
+
+def _foreground_voxel(case: PreparedCase, rng: np.random.Generator) -> NDArray[np.int32] | None:
+    """A voxel of a class drawn among those that the case has: rare classes come as often as large ones."""
+    present = sorted(number for number, voxels in case.foreground.items() if len(voxels))
+    if not present:
+        return None
+    voxels = case.foreground[present[rng.integers(len(present))]]
+    return np.asarray(voxels[rng.integers(len(voxels))])
+
+
+def _place(
+    rng: np.random.Generator, shape: Shape, patch: Shape, target: NDArray[np.int32] | None
+) -> tuple[int, int, int]:
+    """First voxel of the patch; negative where the patch is larger than the case (which is then padded)."""
+    start = []
+    for axis in range(3):
+        slack = shape[axis] - patch[axis]
+        low, high = min(0, slack // 2), max(0, slack) if slack > 0 else slack // 2
+        if target is None:
+            start.append(int(rng.integers(low, high + 1)))
+        else:
+            start.append(int(np.clip(int(target[axis]) - patch[axis] // 2, low, high)))
+    return start[0], start[1], start[2]
+
+
+def _region(start: Shape, patch: Shape, linear: Matrix) -> tuple[Shape, Shape, Matrix]:
+    """Start and shape of the smallest box that a warped patch draws from, and the warp into that box."""
+    centre = (np.asarray(patch) - 1) / 2.0
+    offset = np.asarray(start) + centre - linear @ centre
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in patch])).reshape(3, -1)
+    reached = linear @ corners + offset[:, None]
+    low = np.floor(reached.min(1) + 1e-6).astype(int)
+    high = np.ceil(reached.max(1) - 1e-6).astype(int)
+    warp = np.concatenate([linear, (offset - low)[:, None]], axis=1)
+    size = high - low + 1
+    return (int(low[0]), int(low[1]), int(low[2])), (int(size[0]), int(size[1]), int(size[2])), warp
+
+
+def _read(case: PreparedCase, start: Shape, shape: Shape) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Cut a box out of a case; what lies outside is zero (background, and the mean of a z-scored image)."""
+    extent = case.labels.shape
+    low = [min(max(0, s), n) for s, n in zip(start, extent, strict=True)]
+    high = [max(min(n, s + w), a) for s, w, n, a in zip(start, shape, extent, low, strict=True)]
+    source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    target = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
+    image = np.zeros((case.image.shape[0], *shape), np.float32)
+    labels = np.zeros(shape, case.labels.dtype)
+    if all(b > a for a, b in zip(low, high, strict=True)):
+        image[(slice(None), *target)] = case.image[(slice(None), *source)]
+        labels[target] = case.labels[source]
+    return image, labels

@@ -1,0 +1,133 @@
+"""Everything that training changes, and its way to disk and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from calque.errors import TrainingError
+from calque.io import atomic_path
+from calque.nets import build
+from calque.planning import Optimiser, Plan
+
+VERSION = 1
+
+
+@dataclass
+class TrainingState:
+    """What changes from step to step.
+
+    Args:
+        network: in training mode, on its device.
+        average: moving average of the weights, by parameter name.
+        optimiser: with its moments.
+        step: steps done.
+        seconds: time that training has taken, validation included.
+    """
+
+    network: nn.Module
+    average: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+
+    @torch.no_grad()
+    def update_average(self, decay: float) -> None:
+        """Move the average towards the weights."""
+        weights = dict(self.network.named_parameters())
+        names = list(self.average)
+        torch._foreach_lerp_(
+            [self.average[name] for name in names], [weights[name].detach() for name in names], 1 - decay
+        )
+
+
+def fresh_state(plan: Plan, seed: int, device: torch.device) -> TrainingState:
+    """Random weights and an optimiser that has seen nothing."""
+    network = build(plan.network, seed).to(device).train()
+    if plan.channels_last:
+        layout = torch.channels_last_3d if plan.network.dimensions == 3 else torch.channels_last
+        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+    average = {name: p.detach().clone() for name, p in network.named_parameters()}
+    return TrainingState(network, average, _optimiser(network, plan.optimiser))
+
+
+def _optimiser(network: nn.Module, choice: Optimiser) -> torch.optim.Optimizer:
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]  # biases and norms are not drawn to zero
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": choice.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if choice.name == "adamw":
+        return torch.optim.AdamW(groups, lr=choice.rate, fused=True)
+    return torch.optim.SGD(groups, lr=choice.rate, momentum=choice.momentum, nesterov=True)
+
+
+def save_state(state: TrainingState, path: Path) -> None:
+    """Write one file, aside and then renamed: a kill leaves the old state or the new one."""
+    tensors = {f"weights/{n}": p.detach() for n, p in state.network.named_parameters()}
+    tensors |= {f"average/{n}": t for n, t in state.average.items()}
+    for number, moments in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"moments/{number}/{name}": value for name, value in moments.items()}
+    note = {"version": VERSION, "step": state.step, "seconds": state.seconds}
+    with atomic_path(path) as aside:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, aside, {"state": json.dumps(note)})
+
+
+def load_state(state: TrainingState, path: Path) -> None:
+    """Fill `state`, freshly made from the same plan, with what was saved.
+
+    Raises:
+        TrainingError: the file is damaged, or was made from another plan.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            note = json.loads((file.metadata() or {}).get("state", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise TrainingError("This checkpoint cannot be read", where=path, got=problem) from None
+    if note.get("version") != VERSION:
+        raise TrainingError(
+            "This checkpoint is of another version", where=path, expected=VERSION, got=note.get("version")
+        )
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "moments": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = tensor
+    _fill(dict(state.network.named_parameters()), parts["weights"], path)
+    _fill(state.average, parts["average"], path)
+    _fill_moments(state.optimiser, parts["moments"])
+    state.step, state.seconds = int(note["step"]), float(note["seconds"])
+
+
+@torch.no_grad()
+def _fill(targets: dict[str, Any], sources: dict[str, Tensor], path: Path) -> None:
+    shapes = {name: tuple(t.shape) for name, t in targets.items()}
+    found = {name: tuple(t.shape) for name, t in sources.items()}
+    if shapes != found:
+        differ = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
+        raise TrainingError(
+            "This checkpoint was made with another network",
+            where=path,
+            got=f"{len(differ)} tensors differ, such as {differ[0]}",
+            fix="resume with the plan that the run was started with",
+        )
+    for name, target in targets.items():
+        target.copy_(sources[name])
+
+
+def _fill_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    known = optimiser.state_dict()
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, moment = name.partition("/")
+        moments.setdefault(int(number), {})[moment] = tensor
+    known["state"] = moments
+    optimiser.load_state_dict(known)

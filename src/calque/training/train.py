@@ -1,0 +1,218 @@
+"""`train`: from a dataset and a plan to a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from calque.dataset import Dataset, kfold
+from calque.errors import InputError, PlanError
+from calque.io import write_text_atomic
+from calque.model import Card, Model
+from calque.planning import Plan, Schedule
+from calque.prediction import PredictOptions, Predictor
+from calque.preparation import Store, prepare
+from calque.progress import SILENT, Progress
+from calque.training.loop import Clock, run_loop
+from calque.training.options import TrainOptions
+from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
+from calque.training.sampler import Sampler
+from calque.training.state import TrainingState, fresh_state, load_state
+from calque.training.validate import QuickValidator, average_network, rehearse, validate
+from calque.training.watch import Watch
+
+if TYPE_CHECKING:
+    from calque.evaluation import Scores
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same through a run of one fold."""
+
+    dataset: Dataset
+    plan: Plan
+    options: TrainOptions
+    folder: FoldFolder
+    split: Split
+    store: Store
+
+
+def train(
+    dataset: Dataset,
+    plan: Plan,
+    run: Path | str,
+    options: TrainOptions | None = None,
+    progress: Progress = SILENT,
+) -> Model:
+    """Prepare, train one fold, validate it, and write `RUN/model.calque`.
+
+    With a schedule in steps, a CPU run with one seed and one number of threads repeats bit for bit, also
+    after a kill and `resume`. With a schedule in seconds the whole call takes that time, with validation.
+
+    Args:
+        dataset: with masks.
+        plan: every decision; with `resume`, the plan of the run is taken instead.
+        run: the folder to write to; see `calque.training.run`.
+        options: fold, seed, resuming.
+        progress: shows preparation, training and validation.
+
+    Returns:
+        The model: all finished folds of this run.
+
+    Raises:
+        InputError: the folder holds another run, or a case cannot be prepared.
+        PlanError: the plan does not fit the dataset.
+        TrainingError: the loss is no number, or a checkpoint is damaged.
+        ResourceError: the disk is full.
+    """
+    options = options or TrainOptions()
+    clock = Clock(options.spent)
+    folder = RunFolder(Path(run))
+    plan = _settle_plan(folder, plan, options)
+    _check_fit(dataset, plan)
+    store = prepare(dataset, plan, folder.prepared, progress=progress)
+    split = choose_split(dataset, options)
+    setting = Setting(dataset, plan, options, folder.fold(options.fold), split, store)
+    if not setting.folder.model.exists():
+        _begin(setting)
+        state = _train_weights(setting, clock, progress)
+        _finish(setting, state, progress)
+    model = ensemble(folder)
+    model.save(folder.model)
+    return model
+
+
+def choose_split(dataset: Dataset, options: TrainOptions) -> Split:
+    """Deal the annotated cases by patient.
+
+    Raises:
+        InputError: there is no such fold.
+    """
+    if options.fold == "all":
+        return Split(train=tuple(case.id for case in dataset.annotated), validation=())
+    folds = kfold(dataset, options.folds, seed=0)  # not the run's seed: folds of one dataset stay comparable
+    if options.fold >= len(folds):
+        raise InputError("There is no such fold", expected=f"0 to {len(folds) - 1}, or all", got=options.fold)
+    fold = folds[options.fold]
+    return Split(train=fold.train, validation=fold.validation)
+
+
+def ensemble(folder: RunFolder) -> Model:
+    """All finished folds of a run as one model."""
+    models = [Model.load(fold.model) for fold in folder.folds() if fold.model.exists()]
+    return Model.ensemble(models)
+
+
+def _settle_plan(folder: RunFolder, plan: Plan, options: TrainOptions) -> Plan:
+    """The plan to follow; a folder holds one plan, so that its folds belong together."""
+    fold = folder.fold(options.fold)
+    started = fold.checkpoint.exists() or fold.model.exists()
+    if started and not options.resume:
+        raise InputError(
+            "This fold was trained here before",
+            where=fold.path,
+            fix="go on with --resume, or choose another folder with -o",
+        )
+    if folder.plan.exists() and any(f.checkpoint.exists() for f in folder.folds()):
+        kept = Plan.read(folder.plan, error=PlanError)
+        if not options.resume and kept != plan:
+            raise InputError(
+                "This folder holds a run with another plan",
+                where=folder.plan,
+                fix=f"train with --plan {folder.plan}, or choose another folder with -o",
+            )
+        return kept
+    return plan
+
+
+def _check_fit(dataset: Dataset, plan: Plan) -> None:
+    if plan.channels != dataset.channels or plan.labels.values != dataset.labels.values:
+        raise PlanError(
+            "The plan was made for other data",
+            expected=f"channels {plan.channels}, label values {plan.labels.values}",
+            got=f"channels {dataset.channels}, label values {dataset.labels.values}",
+            fix="plan anew",
+        )
+
+
+def _begin(setting: Setting) -> None:
+    """Write down what is about to be done."""
+    run = RunFolder(setting.folder.path.parent)
+    write_text_atomic(run.plan, setting.plan.to_json())
+    write_text_atomic(run.dataset, DatasetRecord.of(setting.dataset).to_json())
+    write_text_atomic(setting.folder.split, setting.split.to_json())
+
+
+def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> TrainingState:
+    plan, options, folder = setting.plan, setting.options, setting.folder
+    device = choose_device(options)
+    state = fresh_state(plan, options.seed, device)
+    if options.resume and folder.checkpoint.exists():
+        load_state(state, folder.checkpoint)
+        clock.before = max(clock.before, state.seconds)
+    reserve = rehearse(_predictor(plan, state), setting.dataset, setting.split.validation)
+    plan = plan.model_copy(update={"schedule": _with_reserve(plan.schedule, reserve)})
+    sampler = Sampler(setting.store, setting.split.train, plan, options.seed)
+    quick = QuickValidator(setting.store, setting.split.validation, plan)
+    with Watch(state, plan.labels, folder, quick, progress) as watch:
+        run_loop(state, sampler, plan, options.seed, clock, watch.hooks)
+    return state
+
+
+def choose_device(options: TrainOptions) -> torch.device:
+    """Where to train.
+
+    Raises:
+        InputError: CUDA was asked for and is not there.
+    """
+    available = torch.cuda.is_available()
+    if options.device == "cuda" and not available:
+        raise InputError(
+            "There is no CUDA device", got="torch.cuda.is_available() is False", fix="--device cpu"
+        )
+    return torch.device("cuda" if available and options.device != "cpu" else "cpu")
+
+
+def _predictor(plan: Plan, state: TrainingState) -> Predictor:
+    return Predictor(plan, [average_network(plan, state.average)], PredictOptions(precision=plan.precision))
+
+
+def _with_reserve(schedule: Schedule, reserve: float) -> Schedule:
+    """Leave time for the validation at the end.
+
+    Raises:
+        PlanError: it takes the whole budget.
+    """
+    if schedule.seconds is None:
+        return schedule
+    left = schedule.seconds - reserve
+    if left <= 0:
+        raise PlanError(
+            "The budget does not even suffice for the validation at the end",
+            expected=f"more than {reserve:.0f} s",
+            got=f"{schedule.seconds:.0f} s",
+            fix="give a larger --budget, or more --folds (fewer cases validate then)",
+        )
+    return schedule.model_copy(update={"seconds": left})
+
+
+def _finish(setting: Setting, state: TrainingState, progress: Progress) -> None:
+    plan = setting.plan
+    scores: Scores | None = None
+    if setting.split.validation:
+        predictor = _predictor(plan, state)
+        scores = validate(predictor, setting.dataset, setting.split.validation, setting.folder, progress)
+    weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
+    card = Card.new(
+        dataset=setting.dataset.name,
+        training_cases=len(setting.split.train),
+        fold=str(setting.options.fold),
+        seed=setting.options.seed,
+        steps=state.step,
+        seconds=state.seconds,
+        dice={} if scores is None else scores.mean_by_class("dice"),
+    )
+    Model(plan, (weights,), card).save(setting.folder.model)

@@ -1,0 +1,122 @@
+"""How good a network is: quickly while training goes on, and fully at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from calque.dataset import Case, Dataset
+from calque.evaluation import CaseScore, Scores, score_case, summarise
+from calque.io import read_image, read_labels, write_labels
+from calque.nets import build
+from calque.parallel import map_bounded
+from calque.planning import Plan
+from calque.prediction import Predictor
+from calque.prediction.engines import EngineOptions, make_engine
+from calque.prediction.windows import Tiling, sliding_window
+from calque.preparation import Store
+from calque.progress import Progress
+from calque.training.run import FoldFolder
+
+QUICK_CASES = 20
+"""Cases of the quick validation; more would take time from training and change the picture little."""
+
+
+@dataclass(frozen=True)
+class QuickValidator:
+    """Dice per class on prepared validation cases, overlap pooled over cases, without mirroring.
+
+    Args:
+        store: the prepared cases.
+        cases: those that validate.
+        plan: patch and labels.
+    """
+
+    store: Store
+    cases: tuple[str, ...]
+    plan: Plan
+
+    def __call__(self, average: dict[str, Tensor]) -> dict[str, float]:
+        """Name of class -> Dice of the network with these weights; classes that nobody has are left out."""
+        engine = make_engine(
+            "torch", [average_network(self.plan, average)], EngineOptions(self.plan.precision)
+        )
+        outputs = self.plan.labels.outputs
+        overlap, size = np.zeros(outputs), np.zeros(outputs)
+        for name in self.cases[:QUICK_CASES]:
+            case = self.store.load(name)
+            guess = sliding_window(engine, case.image, outputs, Tiling(self.plan.patch)).argmax(0)
+            valid = case.labels < outputs  # the ignore value lies above
+            guess, truth = guess[valid], np.asarray(case.labels)[valid]
+            hits = guess[guess == truth]
+            overlap += np.bincount(hits, minlength=outputs)
+            size += np.bincount(guess, minlength=outputs) + np.bincount(truth, minlength=outputs)
+        return {
+            name: float(2 * overlap[k] / size[k])
+            for k, name in enumerate(self.plan.labels.names, start=1)
+            if size[k] > 0
+        }
+
+
+def average_network(plan: Plan, average: dict[str, Tensor]) -> nn.Module:
+    """A network in evaluation mode that holds a copy of these weights, on the CPU."""
+    network = build(plan.network)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(average[name])
+    return network.eval()
+
+
+def rehearse(predictor: Predictor, dataset: Dataset, cases: Sequence[str]) -> float:
+    """Seconds that a full validation of `cases` will take, from doing two of them before training begins.
+
+    It also proves that the whole way to the end works while nothing is lost yet.
+    """
+    if not cases:
+        return 0.0
+    trial = [dataset.case(name) for name in (cases[0], cases[-1])]
+    _score(predictor, trial[0], None)  # the first call is slower: memory, kernels
+    begin = time.monotonic()
+    _score(predictor, trial[1], None)
+    return 1.15 * len(cases) * (time.monotonic() - begin)
+
+
+def validate(
+    predictor: Predictor, dataset: Dataset, cases: Sequence[str], folder: FoldFolder, progress: Progress
+) -> Scores:
+    """Predict whole validation cases as a user would, write the label maps and score them.
+
+    Args:
+        predictor: with the final weights.
+        dataset: where the files are.
+        cases: those that validate.
+        folder: gets the label maps and scores.json.
+        progress: shows the cases.
+    """
+    scores: list[CaseScore] = []
+    with progress.task("validating", len(cases)) as task:
+        for outcome in map_bounded(lambda case: _score(predictor, case, folder), _cases(dataset, cases), 1):
+            scores.append(outcome.unwrap())
+            task.advance(note=outcome.item.id)
+    summary = summarise(scores, predictor.plan.labels)
+    summary.write(folder.scores)
+    return summary
+
+
+def _cases(dataset: Dataset, names: Sequence[str]) -> list[Case]:
+    return [dataset.case(name) for name in names]
+
+
+def _score(predictor: Predictor, case: Case, folder: FoldFolder | None) -> CaseScore:
+    if case.label is None:
+        raise AssertionError(f"{case.id} validates and has no mask")  # splits are made of annotated cases
+    labels = predictor.plan.labels
+    guess = predictor(read_image(case.images, predictor.plan.channels)).label_map
+    if folder is not None:
+        write_labels(guess, folder.validation / f"{case.id}.nii.gz")
+    return score_case(guess, read_labels(case.label, labels), case=case.id, patient=case.patient)
