@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,16 +27,21 @@ class _Entry(BaseModel):
     label: str | None = None
 
 
-class _Manifest(BaseModel):
-    """What is used of the file; the rest of it is for people."""
+class _Declared(BaseModel):
+    """What every description has."""
 
     model_config = ConfigDict(extra="ignore")
+
+    labels: dict[str, str | int | list[int]]
+
+
+class _Manifest(_Declared):
+    """What is used of the file; the rest of it is for people."""
 
     name: str | None = None
     channels: dict[int, str] | None = Field(
         default=None, validation_alias=AliasChoices("channel_names", "modality")
     )
-    labels: dict[str, str | int | list[int]]
     training: list[_Entry] = Field(min_length=1)
     test: list[str | _Entry] = []
 
@@ -48,7 +53,7 @@ def read_msd(root: Path) -> Dataset:
         DatasetError: the file cannot be understood.
     """
     path = root / MANIFEST
-    manifest = _parse(path)
+    manifest = _parse(path, _Manifest)
     cases = [_case(entry, root, None) for entry in manifest.training]
     for entry in manifest.test:
         cases.append(_case(_Entry(image=entry) if isinstance(entry, str) else entry, root, "test"))
@@ -65,10 +70,22 @@ def read_msd(root: Path) -> Dataset:
     )
 
 
-def _parse(path: Path) -> _Manifest:
+def read_manifest_labels(path: Path) -> Labels:
+    """What the values of masks mean, from a `dataset.json` alone: it need not list any case.
+
+    Raises:
+        DatasetError: the file cannot be understood.
+    """
+    return _labels(_parse(path, _Declared).labels, path)
+
+
+Parsed = TypeVar("Parsed", bound=BaseModel)
+
+
+def _parse(path: Path, form: type[Parsed]) -> Parsed:
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-        return _Manifest.model_validate(document)
+        return form.model_validate(document)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
         raise DatasetError("The dataset's description cannot be read", where=path, got=problem) from None
     except ValidationError as problem:

@@ -1,1 +1,21 @@
-"""To be written."""
+"""Figures for predicted masks: per case and class, with intervals by patient."""
+
+from calque.evaluation.case import score_case
+from calque.evaluation.cohort import evaluate
+from calque.evaluation.metrics import DEFAULT, METRICS, Metric
+from calque.evaluation.scores import CaseScore, Scores
+from calque.evaluation.summary import summarise
+from calque.evaluation.table import read_csv, write_csv
+
+__all__ = [
+    "DEFAULT",
+    "METRICS",
+    "CaseScore",
+    "Metric",
+    "Scores",
+    "evaluate",
+    "read_csv",
+    "score_case",
+    "summarise",
+    "write_csv",
+]

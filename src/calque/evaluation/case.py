@@ -1,0 +1,151 @@
+"""One case: two label maps to a `CaseScore`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from calque.errors import GeometryError, InputError, LabelError
+from calque.evaluation.metrics import DEFAULT, select
+from calque.evaluation.pair import Pair
+from calque.evaluation.scores import CaseScore, ClassScore
+from calque.geometry import Grid
+from calque.image import LabelMap
+from calque.labels import Labels
+
+Tolerance = float | Mapping[str, float]
+"""Millimetres, for all classes or by name."""
+
+Slices = tuple[slice, ...]
+
+
+def score_case(
+    predicted: LabelMap,
+    truth: LabelMap,
+    *,
+    case: str = "case",
+    patient: str | None = None,
+    metrics: Sequence[str] = DEFAULT,
+    tolerance_mm: Tolerance = 1.0,
+) -> CaseScore:
+    """Score every class and region of `truth.labels`.
+
+    Voxels that the truth marks with the ignore value belong to no mask, on either side.
+
+    Args:
+        predicted: on the grid of `truth`; its values mean what `truth.labels` says.
+        truth: the reference.
+        case: its name.
+        patient: by default the case.
+        metrics: keys of `METRICS`.
+        tolerance_mm: up to which distance surfaces agree.
+
+    Raises:
+        GeometryError: the grids differ; nothing is resampled.
+        LabelError: the prediction holds values that are not declared.
+        InputError: an unknown metric, or a tolerance for some classes only.
+    """
+    _require_same_grid(predicted.grid, truth.grid, case)
+    labels = truth.labels
+    for mask in (predicted, truth):
+        labels.require_declared(mask.array, where=case)
+    chosen, groups = select(metrics), targets(labels)
+    tolerances = tolerance_by_target(tolerance_mm, labels)
+    boxes = _boxes(predicted.array, truth.array)
+    voxels = truth.grid.voxels
+    if labels.ignore is not None:
+        voxels -= int(np.count_nonzero(truth.array == labels.ignore))
+    classes = {}
+    for name, values in groups.items():
+        slices = _joint(boxes, values, truth.grid.shape)
+        there, here = truth.array[slices], predicted.array[slices]
+        in_truth, in_predicted = _mask(there, values), _mask(here, values)
+        if labels.ignore is not None:
+            in_predicted &= there != labels.ignore
+        volume = truth.grid.voxel_volume / 1000.0
+        pair = Pair(in_predicted, in_truth, truth.grid.spacing, volume, voxels, tolerances[name])
+        classes[name] = ClassScore(state=pair.state, values={m.name: m(pair) for m in chosen})
+    return CaseScore(case=case, patient=patient or case, classes=classes)
+
+
+def targets(labels: Labels) -> dict[str, tuple[int, ...]]:
+    """What is scored: name -> values, classes first, then regions.
+
+    Raises:
+        LabelError: a region has the name of a class.
+    """
+    groups: dict[str, tuple[int, ...]] = {label.name: (label.value,) for label in labels.classes}
+    for region in labels.regions:
+        if region.name in groups:
+            raise LabelError("A region has the name of a class", got=region.name, fix="rename the region")
+        groups[region.name] = region.values
+    return groups
+
+
+def tolerance_by_target(tolerance_mm: Tolerance, labels: Labels) -> dict[str, float]:
+    """The tolerance of every class and region, in mm.
+
+    Raises:
+        InputError: a tolerance is below 0, or a class has none.
+    """
+    names = tuple(targets(labels))
+    if not isinstance(tolerance_mm, Mapping):
+        chosen = dict.fromkeys(names, float(tolerance_mm))
+    elif set(tolerance_mm) == set(names):
+        chosen = {name: float(tolerance_mm[name]) for name in names}
+    else:
+        raise InputError(
+            "Give a tolerance for every class and region, or one for all",
+            expected=", ".join(names),
+            got=", ".join(tolerance_mm),
+        )
+    if not all(0.0 <= value < np.inf for value in chosen.values()):
+        raise InputError("A tolerance is a distance in mm", got=tolerance_mm, expected="0 or more")
+    return chosen
+
+
+def _require_same_grid(predicted: Grid, truth: Grid, case: str) -> None:
+    if predicted.isclose(truth):
+        return
+    raise GeometryError(
+        "Prediction and truth lie on different grids",
+        where=case,
+        expected=_describe(truth),
+        got=_describe(predicted),
+        fix="resample the prediction onto the grid of the truth; evaluation never does so by itself",
+    )
+
+
+def _describe(grid: Grid) -> str:
+    spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
+    return f"{grid.shape} voxels of {spacing} mm, {grid.orientation}, from {grid.origin.round(2).tolist()}"
+
+
+def _mask(array: NDArray[np.integer], values: tuple[int, ...]) -> NDArray[np.bool_]:
+    mask = array == values[0]
+    for value in values[1:]:
+        mask |= array == value
+    return np.asarray(mask)
+
+
+def _boxes(*arrays: NDArray[np.integer]) -> tuple[list[Slices | None], ...]:
+    """Per array, the bounding box of value N at position N - 1, in one pass over the voxels."""
+    return tuple(ndimage.find_objects(array) for array in arrays)
+
+
+def _joint(boxes: tuple[list[Slices | None], ...], values: tuple[int, ...], shape: Sequence[int]) -> Slices:
+    """The box of these values in any of the arrays, one voxel wider where the image goes on.
+
+    The margin keeps an axis an axis: a lesion within one slice of a volume has a top and a bottom.
+    """
+    found = [box[v - 1] for box in boxes for v in values if v <= len(box)]
+    there = [box for box in found if box is not None]
+    if not there:
+        return (slice(0, 1),) * 3
+    return tuple(
+        slice(max(0, min(s.start for s in axis) - 1), min(n, max(s.stop for s in axis) + 1))
+        for n, axis in zip(shape, zip(*there, strict=True), strict=True)
+    )

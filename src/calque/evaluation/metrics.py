@@ -1,0 +1,202 @@
+"""Metrics as data. A new one is a function of a `Pair` and an entry in `METRICS`.
+
+Definitions follow Metrics Reloaded (Maier-Hein, Reinke et al. 2024, doi:10.1038/s41592-023-02151-z).
+Functions are called only where both masks hold something; what else happens is the entry's `Empty`, and
+nowhere else (docs/decisions/empty-masks.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from calque.errors import InputError
+from calque.evaluation.pair import Pair, State
+
+Need = Literal["overlap", "surfaces", "elements"]
+Better = Literal["higher", "lower", "zero", "neither"]
+
+
+@dataclass(frozen=True)
+class Empty:
+    """The value where a mask is empty; None where the metric has none there.
+
+    Args:
+        missed: the class is in the truth alone.
+        spurious: it is in the prediction alone.
+        absent: it is in neither.
+    """
+
+    missed: float | None
+    spurious: float | None
+    absent: float | None = None
+
+    def value(self, state: State) -> float | None:
+        """For this state, which must not be "present"."""
+        return {"missed": self.missed, "spurious": self.spurious, "absent": self.absent}[state]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure for one class of one case.
+
+    Args:
+        name: the key in `METRICS`, in JSON and in CSV.
+        title: for people.
+        unit: "" for a ratio, else "mm" or "ml".
+        better: which direction is better; "zero" for signed errors; "neither" for what is no error.
+        needs: what of the pair the function uses, the costliest part.
+        function: called where both masks hold something.
+        empty: the value elsewhere; None leaves it to `function`, which then must bear empty masks.
+        definition: one line.
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: Better
+    needs: Need
+    function: Callable[[Pair], float]
+    empty: Empty | None
+    definition: str
+
+    def __call__(self, pair: Pair) -> float | None:
+        """The value, or None where there is none."""
+        if self.empty is not None and pair.state != "present":
+            return self.empty.value(pair.state)
+        return self.function(pair)
+
+
+def percentile_hausdorff(percentile: float) -> Callable[[Pair], float]:
+    """The larger of the two directed percentiles of border-voxel distances, linearly interpolated, in mm."""
+
+    def distance(pair: Pair) -> float:
+        both = pair.surfaces
+        return float(max(np.percentile(both.first, percentile), np.percentile(both.second, percentile)))
+
+    return distance
+
+
+def _dice(pair: Pair) -> float:
+    return 2.0 * pair.hits / (pair.n_predicted + pair.n_truth)
+
+
+def _iou(pair: Pair) -> float:
+    return pair.hits / (pair.n_predicted + pair.n_truth - pair.hits)
+
+
+def _specificity(pair: Pair) -> float:
+    negatives = pair.voxels - pair.n_truth
+    return (negatives - (pair.n_predicted - pair.hits)) / negatives if negatives else 1.0
+
+
+def _assd(pair: Pair) -> float:
+    both = pair.surfaces
+    return float((both.first.sum() + both.second.sum()) / (len(both.first) + len(both.second)))
+
+
+# Distances carry a relative error below 1e-7 and tolerances are decimal fractions: a surface exactly at the
+# tolerance agrees.
+_SLACK = 1.0 + 1e-6
+
+
+def _nsd(pair: Pair) -> float:
+    both, limit = pair.surfaces, pair.tolerance_mm * _SLACK
+    near = np.count_nonzero(both.first <= limit) + np.count_nonzero(both.second <= limit)
+    return float(near / (len(both.first) + len(both.second)))
+
+
+def _nsd_area(pair: Pair) -> float:
+    both, limit = pair.elements, pair.tolerance_mm * _SLACK
+    near = both.first_weights[both.first <= limit].sum() + both.second_weights[both.second <= limit].sum()
+    return float(near / (both.first_weights.sum() + both.second_weights.sum()))
+
+
+def _volume_error_ml(pair: Pair) -> float:
+    return (pair.n_predicted - pair.n_truth) * pair.voxel_ml
+
+
+_WORST = Empty(missed=0.0, spurious=0.0)
+_UNBOUNDED = Empty(missed=None, spurious=None)
+
+_ALL = (
+    Metric(
+        "dice", "Dice", "", "higher", "overlap", _dice, _WORST, "2|P∩T| / (|P|+|T|)",
+    ),
+    Metric(
+        "iou", "IoU", "", "higher", "overlap", _iou, _WORST, "|P∩T| / |P∪T|",
+    ),
+    Metric(
+        "precision", "Precision", "", "higher", "overlap", lambda pair: pair.hits / pair.n_predicted,
+        Empty(missed=None, spurious=0.0), "|P∩T| / |P|",
+    ),
+    Metric(
+        "recall", "Recall", "", "higher", "overlap", lambda pair: pair.hits / pair.n_truth,
+        Empty(missed=0.0, spurious=None), "|P∩T| / |T|, also called sensitivity",
+    ),
+    Metric(
+        "specificity", "Specificity", "", "higher", "overlap", _specificity, None,
+        "share of the voxels outside T that are outside P; depends on the field of view",
+    ),
+    Metric(
+        "hd", "HD", "mm", "lower", "surfaces", percentile_hausdorff(100.0), _UNBOUNDED,
+        "Hausdorff distance: the largest distance from one surface to the other",
+    ),
+    Metric(
+        "hd95", "HD95", "mm", "lower", "surfaces", percentile_hausdorff(95.0), _UNBOUNDED,
+        "the larger of the two directed 95th percentiles of surface distances",
+    ),
+    Metric(
+        "assd", "ASSD", "mm", "lower", "surfaces", _assd, _UNBOUNDED,
+        "mean distance over the border voxels of both surfaces",
+    ),
+    Metric(
+        "nsd", "NSD", "", "higher", "surfaces", _nsd, _WORST,
+        "share of both surfaces' border voxels that lie within the tolerance of the other surface",
+    ),
+    Metric(
+        "nsd_area", "NSD (area)", "", "higher", "elements", _nsd_area, _WORST,
+        "share of both surfaces' area that lies within the tolerance of the other surface",
+    ),
+    Metric(
+        "volume_predicted_ml", "Predicted volume", "ml", "neither", "overlap",
+        lambda pair: pair.n_predicted * pair.voxel_ml, None, "|P| times the volume of a voxel",
+    ),
+    Metric(
+        "volume_truth_ml", "True volume", "ml", "neither", "overlap",
+        lambda pair: pair.n_truth * pair.voxel_ml, None, "|T| times the volume of a voxel",
+    ),
+    Metric(
+        "volume_error_ml", "Volume error", "ml", "zero", "overlap", _volume_error_ml, None,
+        "predicted volume minus true volume",
+    ),
+    Metric(
+        "volume_error_relative", "Relative volume error", "", "zero", "overlap",
+        lambda pair: (pair.n_predicted - pair.n_truth) / pair.n_truth,
+        Empty(missed=-1.0, spurious=None), "(|P|-|T|) / |T|",
+    ),
+)  # fmt: skip
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+DEFAULT: tuple[str, ...] = tuple(METRICS)
+"""All of them: they share their distance transforms."""
+
+
+def select(names: Sequence[str]) -> tuple[Metric, ...]:
+    """The metrics of these names.
+
+    Raises:
+        InputError: a name is unknown, or none is given.
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown or not names:
+        raise InputError(
+            "There is no such metric" if unknown else "Name at least one metric",
+            expected=f"some of {', '.join(METRICS)}",
+            got=", ".join(unknown) or None,
+        )
+    return tuple(METRICS[name] for name in dict.fromkeys(names))

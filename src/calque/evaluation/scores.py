@@ -1,0 +1,163 @@
+"""`Scores`: figures per case and class, and what they sum up to. All of it lives as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from calque.errors import InputError
+from calque.evaluation.pair import State
+from calque.io.atomic import write_text_atomic
+from calque.labels import Labels
+from calque.value import Value
+
+
+class ClassScore(Value):
+    """One class, or region, of one case.
+
+    Args:
+        state: which of the two masks hold it.
+        values: by metric; None where the metric has no value (docs/decisions/empty-masks.md).
+    """
+
+    state: State
+    values: dict[str, float | None]
+
+
+class CaseScore(Value):
+    """One case.
+
+    Args:
+        case: its name.
+        patient: cases of one patient are resampled together.
+        classes: by name of class, then of region.
+    """
+
+    case: str
+    patient: str
+    classes: dict[str, ClassScore]
+
+
+class Summary(Value):
+    """One metric over cases; every figure is None when `n` is 0.
+
+    Args:
+        n: cases with a value: what mean, median and interval are taken over.
+        undefined: cases where one mask is empty and the metric has no value.
+        absent: cases where both masks are empty.
+        patients: patients among the `n`.
+        mean: of the values.
+        std: with n - 1; None for one value.
+        median: of the values; `q25` and `q75` are the quartiles, linearly interpolated.
+        low: lower end of the bootstrap interval of the mean; None for fewer than two patients.
+        high: its upper end.
+        worst: up to three cases, worst first; for distances, undefined before all others.
+    """
+
+    n: int
+    undefined: int
+    absent: int
+    patients: int
+    mean: float | None = None
+    std: float | None = None
+    median: float | None = None
+    q25: float | None = None
+    q75: float | None = None
+    low: float | None = None
+    high: float | None = None
+    worst: tuple[str, ...] = ()
+
+
+class Bootstrap(Value):
+    """How intervals were made: whole patients are drawn with replacement.
+
+    Args:
+        method: "percentile" of the resampled means.
+        level: of confidence.
+        resamples: how many.
+        seed: of the generator.
+    """
+
+    method: Literal["percentile"] = "percentile"
+    level: float = Field(default=0.95, gt=0, lt=1)
+    resamples: int = Field(default=2000, ge=100)
+    seed: int = 0
+
+
+class Failure(Value):
+    """A case that could not be scored, and why."""
+
+    case: str
+    error: str
+
+
+class Findings(Value):
+    """What was not scored; empty when all is well.
+
+    Args:
+        missing: cases of the truth without a prediction.
+        unexpected: predictions without a truth.
+        failed: pairs that could not be read or compared.
+    """
+
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = ()
+
+
+class Scores(Value):
+    """The outcome of an evaluation.
+
+    Args:
+        version: of this format.
+        calque: the version that wrote it.
+        labels: what was scored: classes, and regions as unions of classes.
+        metrics: names, as in `METRICS`.
+        tolerance_mm: by class or region, for the normalised surface distance.
+        bootstrap: how intervals were made.
+        cases: one entry per scored case.
+        summaries: by class or region, then by metric.
+        foreground: by metric: the mean over the classes of each case that have a value, summed up over cases.
+            Regions are not among them, they would count voxels twice.
+        findings: what was not scored.
+    """
+
+    version: Literal[1] = 1
+    calque: str
+    labels: Labels
+    metrics: tuple[str, ...]
+    tolerance_mm: dict[str, float]
+    bootstrap: Bootstrap
+    cases: tuple[CaseScore, ...]
+    summaries: dict[str, dict[str, Summary]]
+    foreground: dict[str, Summary]
+    findings: Findings = Findings()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every case of the truth was scored, and no prediction was left over."""
+        return self.findings == Findings()
+
+    def case(self, name: str) -> CaseScore:
+        """The case of this name."""
+        for case in self.cases:
+            if case.case == name:
+                return case
+        raise InputError("There is no such case in these scores", got=name)
+
+    def case_mean(self, case: CaseScore, metric: str) -> float | None:
+        """Mean over this case's classes (not regions) that have a value; None where none has."""
+        return case_mean(case, metric, self.labels)
+
+    def write(self, path: Path | str) -> None:
+        """Write as JSON; `Scores.read` brings it back."""
+        write_text_atomic(Path(path), self.to_json())
+
+
+def case_mean(case: CaseScore, metric: str, labels: Labels) -> float | None:
+    """Mean of `metric` over the classes of `labels` that have a value in this case; None where none has."""
+    found = [case.classes[name].values[metric] for name in labels.names]
+    values = [value for value in found if value is not None]
+    return sum(values) / len(values) if values else None
