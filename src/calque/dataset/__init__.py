@@ -1,7 +1,9 @@
 """Where the files of a dataset lie, how they are split, and what is wrong with them."""
 
+from calque.dataset.checking import check
+from calque.dataset.findings import CheckReport, Finding
 from calque.dataset.layouts import open_dataset
 from calque.dataset.model import Case, Dataset
 from calque.dataset.splits import Fold, holdout, kfold
 
-__all__ = ["Case", "Dataset", "Fold", "holdout", "kfold", "open_dataset"]
+__all__ = ["Case", "CheckReport", "Dataset", "Finding", "Fold", "check", "holdout", "kfold", "open_dataset"]

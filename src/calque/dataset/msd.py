@@ -116,7 +116,7 @@ def _labels(declared: dict[str, str | int | list[int]], path: Path) -> Labels:
         if isinstance(entry, list):
             regions[key] = entry
             continue
-        flipped = isinstance(entry, str) and not entry.lstrip("-").isdigit()
+        flipped = isinstance(entry, str) and key.isdigit()  # {"1": "liver"}, not {"liver": 1}
         name, number = (str(entry), key) if flipped else (key, str(entry))
         if not number.isdigit():
             raise DatasetError(
