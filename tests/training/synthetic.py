@@ -52,21 +52,22 @@ def make_plan(**changes: object) -> Plan:
 
 
 class FakeStore:
-    """Cases whose voxels tell where they are: channel 0 is z, 1 is y, 2 is x; labels hold two blocks."""
+    """Cases whose voxels tell where they are: channels z, y, x and a one (0 in padding); two blocks."""
 
     def __init__(self, count: int = 5, shape: tuple[int, int, int] = (10, 14, 9)) -> None:
         self.cases = tuple(f"case{k}" for k in range(count))
         self.shape = shape
 
     def load(self, name: str) -> PreparedCase:
-        image = np.stack(np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij")).astype(np.float32)
+        places = np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij")
+        image = np.stack([*places, np.ones(self.shape)]).astype(np.float32)
         labels = np.zeros(self.shape, np.uint8)
         labels[2:4, 2:4, 2:4] = 1
         labels[5:9, 5:12, 3:8] = 2
         grid = Grid.from_parts(self.shape, (1, 1, 1))
         return PreparedCase(
             id=name,
-            image=image + 1,  # zero is left to mark padding
+            image=image,
             labels=labels,
             foreground={k: np.argwhere(labels == k).astype(np.int32) for k in (1, 2)},
             placement=Placement(grid, grid, Box((0, 0, 0), self.shape), grid),

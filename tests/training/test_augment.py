@@ -26,7 +26,7 @@ def only(name: str) -> Augmentation:
 @pytest.mark.parametrize("depth", [1, 6])
 def test_every_intensity_transform(name: str, depth: int) -> None:
     """It changes the images, keeps shape, finiteness and labels, and repeats with the generator's seed."""
-    images, labels = batch((3, 2, depth, 8, 10))
+    images, labels = batch((3, 2, depth, 24, 30))
     results = [
         augment(images.clone(), labels.clone(), only(name), np.random.default_rng(seed)) for seed in (5, 5, 6)
     ]
