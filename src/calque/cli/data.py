@@ -1,0 +1,133 @@
+"""Verbs on a data set: check, plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calque.cli.options import Budget, DataFolder, Json, Memory, Patients, Steps, in_words
+from calque.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from calque.dataset import CheckReport, Dataset
+    from calque.planning import Plan
+
+_CASES_SHOWN = 5
+
+
+def check(data: DataFolder, patients: Patients = None, json: Json = None) -> None:
+    """Look for what is wrong with a data set. Exit code 1 if a case cannot be used.
+
+    [dim]Example: calque check scans/[/dim]
+    """
+    from calque.dataset import check as check_dataset
+    from calque.dataset import open_dataset
+
+    screen = Screen(json)
+    dataset = open_dataset(data, patients)
+    describe(screen, dataset)
+    found = check_dataset(dataset, progress=screen.progress)
+    show_findings(screen, found)
+    screen.json(found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def plan(
+    data: DataFolder,
+    budget: Budget = None,
+    steps: Steps = None,
+    memory: Memory = None,
+    patients: Patients = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where the plan goes.")
+    ] = Path("plan.json"),
+    json: Json = None,
+) -> None:
+    """Decide how to train, and say why. The plan is JSON that a person may edit.
+
+    [dim]Example: calque plan scans/ --budget 30m --memory 8GB -o plan.json[/dim]
+    """
+    from calque.dataset import open_dataset
+    from calque.io import write_text_atomic
+    from calque.planning import plan as plan_dataset
+
+    screen = Screen(json)
+    made = plan_dataset(
+        open_dataset(data, patients), budget=budget, memory=memory, steps=steps, progress=screen.progress
+    )
+    write_text_atomic(output, made.to_json())
+    show_plan(screen, made)
+    screen.say(
+        f"Plan: {output}. Edit it if you know better, then: calque train {data} --plan {output} -o RUN"
+    )
+    screen.json(made)
+
+
+def describe(screen: Screen, dataset: Dataset) -> None:
+    """One line: layout, cases, channels, classes."""
+    patients = len({case.patient for case in dataset.cases})
+    screen.say(
+        f"{dataset.name}: layout {dataset.layout}, {len(dataset.cases)} cases of {patients} patients, "
+        f"{len(dataset.annotated)} to learn from; channels {', '.join(dataset.channels)}; "
+        f"classes {', '.join(dataset.labels.names)}"
+    )
+
+
+def show_findings(screen: Screen, found: CheckReport) -> None:
+    """A table: one row for each sort of finding, errors first, with the first few cases and one example."""
+    if not found.findings:
+        screen.say("Check: nothing is wrong that could be seen.")
+        return
+    rows = []
+    for name in dict.fromkeys(finding.name for finding in found.findings):
+        findings = [finding for finding in found.findings if finding.name == name]
+        first = findings[0]
+        cases = list(dict.fromkeys(finding.case or "the whole" for finding in findings))
+        shown = ", ".join(cases[:_CASES_SHOWN]) + (", ..." if len(cases) > _CASES_SHOWN else "")
+        example = first.what if first.got is None else f"{first.what}: {first.got}"
+        rows.append((name, first.severity, len(findings), shown, example, first.fix or ""))
+    screen.table(
+        f"Check: {len(found.errors)} errors, {len(found.warnings)} warnings",
+        ("finding", "severity", "n", "cases", "for example", "fix"),
+        rows,
+    )
+
+
+def show_plan(screen: Screen, made: Plan) -> None:
+    """A table of decisions with their reasons, and the forecast."""
+    schedule = made.schedule
+    network = made.network
+    values: dict[str, object] = {
+        "orientation": made.orientation,
+        "spacing": " x ".join(f"{s:.3g}" for s in made.spacing) + " mm",
+        "crop": made.crop,
+        "image_order": made.image_order,
+        "separate_z": made.separate_z,
+        "normalisation": ", ".join(rule.scheme for rule in made.normalisation),
+        "patch": " x ".join(map(str, made.patch)),
+        "batch": made.batch,
+        "foreground": made.foreground,
+        "network": f"{network.kind}, features {'-'.join(map(str, network.features))}",
+        "augmentation": "mirror " + (", ".join(_axes(made.augmentation.mirror)) or "off"),
+        "optimiser": f"{made.optimiser.name}, rate {made.optimiser.rate:g}",
+        "schedule": f"{schedule.steps} steps" if schedule.seconds is None else in_words(schedule.seconds),
+        "precision": made.precision,
+        "channels_last": made.channels_last,
+    }
+    rows = [(name, value, made.reasons.get(name, "")) for name, value in values.items()]
+    rows += [(name, "", why) for name, why in made.reasons.items() if name not in values]
+    screen.table(f"Plan for {made.dataset}", ("decision", "value", "why"), rows)
+    if made.forecast is not None:
+        forecast = made.forecast
+        screen.say(
+            f"Forecast on {forecast.machine}: {forecast.steps} steps of {forecast.step_seconds:.2f} s, "
+            f"{forecast.train_memory_bytes / 2**30:.1f} GB of memory, "
+            f"{forecast.store_bytes / 2**30:.2f} GB of disk"
+        )
+
+
+def _axes(mirror: tuple[bool, bool, bool]) -> list[str]:
+    return [axis for axis, on in zip("zyx", mirror, strict=True) if on]

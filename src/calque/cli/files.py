@@ -1,0 +1,117 @@
+"""Verbs on single files and folders of files: objects, convert, phantom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calque.cli.options import Json, parse_triple, parse_whole_triple
+from calque.cli.screen import Screen
+
+
+def objects(
+    mask: Annotated[Path, typer.Argument(help="A label map.", show_default=False)],
+    image: Annotated[Path | None, typer.Option(help="The scan, for mean intensities.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table.")] = None,
+    json: Json = None,
+) -> None:
+    """List the objects of a label map: class, volume, position, size.
+
+    [dim]Example: calque objects predicted/liver_12.nii.gz --csv objects.csv[/dim]
+    """
+    from calque.io import read_image, read_labels
+    from calque.ops.objects import find_objects, write_objects_csv
+
+    screen = Screen(json)
+    label_map = read_labels(mask)
+    found = find_objects(label_map, None if image is None else read_image(image))
+    if csv is not None:
+        write_objects_csv(found, csv)
+    screen.table(
+        f"{len(found)} objects in {mask.name}",
+        ("class", "volume ml", "diameter mm", "centre, LPS mm"),
+        [
+            (
+                o.name,
+                f"{o.volume_ml:.2f}",
+                f"{o.diameter_mm:.1f}",
+                ", ".join(f"{c:.1f}" for c in o.centroid_mm),
+            )
+            for o in found
+        ],
+    )
+    screen.json({"mask": mask, "objects": found})
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A readable image or label map.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="File; its suffix names the format.")
+    ],
+    mask: Annotated[bool, typer.Option("--mask", help="It is a label map: keep whole values.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    json: Json = None,
+) -> None:
+    """Write an image or label map in another format; voxels keep their place in the patient.
+
+    [dim]Example: calque convert mask.nii -o mask.nii.gz --mask[/dim]
+    """
+    from calque.errors import InputError
+    from calque.io import read_image, read_labels, write_image, write_labels
+
+    screen = Screen(json)
+    if output.exists() and not force:
+        raise InputError("The output is there already", where=output, fix="choose another name, or --force")
+    if mask:
+        label_map = read_labels(source)
+        write_labels(label_map, output)
+        grid = label_map.grid
+    else:
+        image = read_image(source)
+        write_image(image, output)
+        grid = image.grid
+    shape = " x ".join(str(n) for n in grid.shape)
+    spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
+    screen.say(f"{output}: {shape} voxels (z, y, x) of {spacing} mm, axes {grid.orientation}")
+    screen.json({"output": output, "shape": grid.shape, "spacing": grid.spacing, "axes": grid.orientation})
+
+
+def phantom(
+    kind: Annotated[str, typer.Argument(help="ct_abdomen, mr_brain or picture_2d.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the data set goes.")
+    ],
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 10,
+    shape: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Voxels; by default the kind's own.")
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Millimetres; by default the kind's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same cases.")] = 0,
+    varied: Annotated[
+        bool, typer.Option("--varied/--plain", help="Vary spacing, tilt and order of axes from case to case.")
+    ] = True,
+    json: Json = None,
+) -> None:
+    """Draw a data set of phantoms with known truth.
+
+    [dim]Example: calque phantom ct_abdomen -o phantoms --cases 20 --shape 48,80,80[/dim]
+    """
+    from calque.phantoms import write_phantoms
+
+    screen = Screen(json)
+    write_phantoms(
+        output,
+        kind,
+        cases,
+        shape=None if shape is None else parse_whole_triple(shape),
+        spacing=None if spacing is None else parse_triple(spacing),
+        seed=seed,
+        varied=varied,
+        progress=screen.progress,
+    )
+    screen.say(f"{cases} cases of {kind} in {output}")
+    screen.json({"folder": output, "kind": kind, "cases": cases, "seed": seed})

@@ -1,0 +1,86 @@
+"""Options that several verbs share, and how durations and sizes are written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of "90s", "30m", "1h30m" or "45" (seconds)."""
+    found = re.fullmatch(r"(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m)?(?:(?P<s>[\d.]+)s?)?", text.strip().lower())
+    try:
+        parts = {unit: float(number) for unit, number in found.groupdict().items() if number} if found else {}
+    except ValueError:
+        parts = {}
+    total = sum(_SECONDS[unit] * number for unit, number in parts.items())
+    if total <= 0:
+        raise typer.BadParameter(f"{text!r} is not a duration such as 30m, 1h30m or 90s")
+    return total
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "8GB", "512M" or "2000000"; a kilobyte has 1024 bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if not found or float(found[1]) <= 0:
+        raise typer.BadParameter(f"{text!r} is not a size such as 8GB or 512MB")
+    return int(float(found[1]) * _BYTES[found[2]])
+
+
+def parse_triple(text: str) -> tuple[float, float, float]:
+    """Three numbers (z, y, x) of "64,96,96", "5x3.5x3.5"."""
+    try:
+        z, y, x = (float(part) for part in re.split(r"[,x ]+", text.strip()))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not three numbers z,y,x such as 64,96,96") from None
+    if min(z, y, x) <= 0:
+        raise typer.BadParameter(f"{text!r}: each of the three must be above 0")
+    return z, y, x
+
+
+def parse_whole_triple(text: str) -> tuple[int, int, int]:
+    """Three whole numbers (z, y, x) of "64,96,96"."""
+    z, y, x = parse_triple(text)
+    if (z, y, x) != (int(z), int(y), int(x)):
+        raise typer.BadParameter(f"{text!r}: numbers of voxels are whole")
+    return int(z), int(y), int(x)
+
+
+def in_words(seconds: float) -> str:
+    """ "1 h 30 min", "4 min", "12 s": a duration for people."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    parts = [(hours, "h"), (minutes, "min"), (rest if not hours else 0, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
+
+
+DataFolder = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder of the data set.", show_default=False)
+]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Also write the result as JSON; - prints it to stdout."),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(parser=parse_duration, metavar="TIME", help="Time for training: 90s, 30m, 1h30m."),
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="Steps of training, in place of a time.")]
+Memory = Annotated[
+    int | None, typer.Option(parser=parse_size, metavar="SIZE", help="Memory that may be used: 8GB.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads; by default one for each processor.")]
+Patients = Annotated[
+    str | None,
+    typer.Option(
+        "--patients",
+        metavar="REGEX",
+        help="Finds the patient in a case's name: '(P[0-9]+)_'. Else each case is a patient.",
+    ),
+]

@@ -1,0 +1,98 @@
+"""Verbs on figures: evaluate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calque.cli.options import Json
+from calque.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from calque.evaluation import Scores
+
+_CASES_SHOWN = 10
+
+
+def evaluate(
+    predicted: Annotated[Path, typer.Argument(metavar="PRED", help="A folder of masks, or one mask.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="The same, with the same names.")],
+    metrics: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="By comma: dice,iou,hd95,nsd,volume_error_ml ...")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(metavar="MM", min=0, help="For the normalised surface distance.")
+    ] = 1.0,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="A row for each case and class.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Score predicted masks against true ones. Exit code 1 if a case is missing or cannot be scored.
+
+    [dim]Example: calque evaluate predicted/ labelsTs/ --csv scores.csv[/dim]
+    """
+    from calque.evaluation import DEFAULT, write_csv
+    from calque.evaluation import evaluate as evaluate_masks
+
+    screen = Screen(json)
+    names = DEFAULT if metrics is None else tuple(part.strip() for part in metrics.split(","))
+    scores = evaluate_masks(predicted, truth, metrics=names, tolerance_mm=tolerance, progress=screen.progress)
+    show_scores(screen, scores)
+    if csv is not None:
+        write_csv(scores, csv)
+    screen.json(scores)
+    if scores.findings.missing or scores.findings.failed:
+        raise typer.Exit(1)
+
+
+def report(
+    source: Annotated[Path, typer.Argument(metavar="RUN|SCORES", help="A run, or scores as JSON.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The HTML file.")],
+    lang: Annotated[str, typer.Option(help="en or fr.")] = "en",
+) -> None:
+    """Write one HTML file with curves, tables and pictures of the best, median and worst case.
+
+    [dim]Example: calque report runs/liver -o report.html --lang fr[/dim]
+    """
+    from calque.reporting import report as write_report
+
+    screen = Screen()
+    with screen.progress.task("report"):
+        write_report(source, output, lang=lang)
+    screen.say(f"Report: {output}")
+
+
+def show_scores(screen: Screen, scores: Scores) -> None:
+    """A table of means with intervals, and what was not scored."""
+    rows = [(name, *_figures(scores, name)) for name in scores.summaries]
+    rows.append(("mean of classes", *(_figure(scores.foreground.get(m)) for m in scores.metrics)))
+    level = round(100 * scores.bootstrap.level)
+    screen.table(
+        f"{len(scores.cases)} cases: mean [{level} % interval, bootstrap by patient]",
+        ("class", *scores.metrics),
+        rows,
+    )
+    findings = scores.findings
+    for what, cases in (("no prediction for", findings.missing), ("no truth for", findings.unexpected)):
+        if cases:
+            more = ", ..." if len(cases) > _CASES_SHOWN else ""
+            screen.say(f"{what} {len(cases)} cases: {', '.join(cases[:_CASES_SHOWN])}{more}")
+    for failure in findings.failed:
+        screen.say(f"not scored: {failure.case}: {failure.error}")
+
+
+def _figures(scores: Scores, name: str) -> tuple[str, ...]:
+    return tuple(_figure(scores.summaries[name].get(metric)) for metric in scores.metrics)
+
+
+def _figure(summary: object) -> str:
+    from calque.evaluation.scores import Summary
+
+    if not isinstance(summary, Summary) or summary.mean is None:
+        return "-"
+    if summary.low is None or summary.high is None:
+        return f"{summary.mean:.3f}"
+    return f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}]"

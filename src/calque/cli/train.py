@@ -1,0 +1,144 @@
+"""The verb train: check, plan, prepare, train, validate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from calque.cli.data import describe, show_findings, show_plan
+from calque.cli.options import Budget, DataFolder, Json, Memory, Patients, Steps
+from calque.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from calque.dataset import CheckReport, Dataset
+    from calque.planning import Plan
+
+
+def train(
+    data: DataFolder,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")],
+    budget: Budget = None,
+    steps: Steps = None,
+    memory: Memory = None,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="A plan, in place of a new one.")
+    ] = None,
+    fold: Annotated[str, typer.Option(metavar="K|all", help="Which fold validates; all: none does.")] = "0",
+    folds: Annotated[int, typer.Option(min=2, help="In how many parts patients are dealt.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="With --steps, the same seed gives the same weights.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out cases that fail the check.")
+    ] = False,
+    holdout: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Names of cases or patients, one a line, that training must not see."
+        ),
+    ] = None,
+    patients: Patients = None,
+    json: Json = None,
+) -> None:
+    """Train a model: check, plan, prepare, train, validate. Writes RUN/model.calque.
+
+    [dim]Example: calque train scans/ -o runs/liver --budget 30m[/dim]
+    """
+    started = time.monotonic()
+    number = _parse_fold(fold)
+    if plan_file is not None and (budget or steps or memory):
+        raise typer.BadParameter("--plan holds the budget, the steps and the memory; give one or the other")
+
+    from calque.dataset import check, open_dataset
+    from calque.io import write_text_atomic
+    from calque.training import TrainOptions
+    from calque.training import train as train_dataset
+    from calque.training.run import RunFolder
+
+    screen = Screen(json)
+    run = RunFolder(output)
+    dataset = open_dataset(data, patients)
+    if holdout is not None:
+        dataset = _without(dataset, holdout)
+    describe(screen, dataset)
+    found = check(dataset, progress=screen.progress)
+    show_findings(screen, found)
+    dataset = _usable(dataset, found, skip_bad)
+    kept = run.plan if resume and run.plan.exists() else plan_file
+    plan = _plan(dataset, kept, budget, steps, memory, screen)
+    show_plan(screen, plan)
+    write_text_atomic(run.check, found.to_json())
+    options = TrainOptions(
+        fold=number, folds=folds, seed=seed, resume=resume, spent=time.monotonic() - started
+    )
+    model = train_dataset(dataset, plan, output, options, screen.progress)
+    trained = run.fold(number)
+    screen.say(f"Model: {run.model}")
+    if trained.scores.exists():
+        screen.say(f"Scores of validation: {trained.scores}")
+    screen.say(f"Next: calque report {output} -o report.html; calque predict {run.model} SCANS -o OUT")
+    screen.json(
+        {
+            "model": run.model,
+            "scores": trained.scores if trained.scores.exists() else None,
+            "card": model.card,
+        }
+    )
+
+
+def _plan(
+    dataset: Dataset,
+    kept: Path | None,
+    budget: float | None,
+    steps: int | None,
+    memory: int | None,
+    screen: Screen,
+) -> Plan:
+    """The plan in the file `kept`, else a new one."""
+    from calque.errors import PlanError
+    from calque.planning import Plan
+    from calque.planning import plan as make_plan
+
+    if kept is not None:
+        return Plan.read(kept, error=PlanError)
+    return make_plan(dataset, budget=budget, memory=memory, steps=steps, progress=screen.progress)
+
+
+def _parse_fold(text: str) -> int | Literal["all"]:
+    if text == "all":
+        return "all"
+    if not text.isdigit():
+        raise typer.BadParameter(f"{text!r} is neither the number of a fold nor all", param_hint="--fold")
+    return int(text)
+
+
+def _usable(dataset: Dataset, found: CheckReport, skip_bad: bool) -> Dataset:
+    """The data set without cases that fail the check; refused unless the user agreed to that."""
+    from calque.errors import DatasetError
+
+    bad = found.failing
+    general = [f"{finding.what}: {finding.got}" for finding in found.errors if finding.case is None]
+    if general or (bad and not skip_bad):
+        raise DatasetError(
+            "The data set has faults that training must not learn from",
+            where=dataset.root,
+            got="; ".join(general) or f"{len(bad)} cases: {', '.join(bad[:10])}",
+            fix="mend them, or leave these cases out with --skip-bad; calque check lists them all",
+        )
+    return dataset.only(case.id for case in dataset.cases if case.id not in bad)
+
+
+def _without(dataset: Dataset, holdout: Path) -> Dataset:
+    """The data set without the cases or patients that the file names."""
+    from calque.errors import InputError
+
+    try:
+        names = {line.strip() for line in holdout.read_text(encoding="utf-8").splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError("The file of held-out cases cannot be read", where=holdout, got=problem) from None
+    unknown = names - {case.id for case in dataset.cases} - {case.patient for case in dataset.cases}
+    if unknown:
+        raise InputError("These are neither cases nor patients", where=holdout, got=sorted(unknown)[:10])
+    return dataset.only(c.id for c in dataset.cases if c.id not in names and c.patient not in names)
