@@ -1,0 +1,159 @@
+"""The `.calque` file: a zip, stored and not deflated, of `model.json` and `members/N.safetensors`.
+
+Nothing in it is executable, no name in it is ever used as a path, and nothing is allocated that the file's
+own length does not allow: entries are not compressed, so that they cannot be larger than the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from calque.errors import ModelError, ReadError
+from calque.io.atomic import atomic_path
+from calque.model.card import Card
+from calque.planning import Plan
+from calque.value import Value
+
+VERSION = 1
+
+_MANIFEST = "model.json"
+_MANIFEST_BYTES = 2**24
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same model is the same bytes
+_DAMAGE = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, OSError,
+    NotImplementedError, RuntimeError, ValueError, OverflowError,
+)  # fmt: skip  # what zipfile raises on bytes that are not quite a zip
+
+
+class Member(Value):
+    """Weights of one network: its entry, and its checksum in hexadecimal."""
+
+    name: str
+    sha256: str
+
+
+class Manifest(Value):
+    """What `model.json` says."""
+
+    format: Literal["calque"] = "calque"
+    version: Literal[1] = 1
+    plan: Plan
+    card: Card
+    members: tuple[Member, ...] = Field(min_length=1, max_length=1000)
+
+
+class _Version(BaseModel):
+    format: Literal["calque"]
+    version: int
+
+
+def write(path: Path | str, plan: Plan, card: Card, members: list[bytes]) -> None:
+    """Write aside, flush, rename; `members` are safetensors.
+
+    Raises:
+        ResourceError: the disk is full.
+    """
+    names = [_member_name(number) for number in range(len(members))]
+    sums = (hashlib.sha256(data).hexdigest() for data in members)
+    listed = tuple(Member(name=name, sha256=digest) for name, digest in zip(names, sums, strict=True))
+    manifest = Manifest(plan=plan, card=card, members=listed).to_json().encode()
+    with atomic_path(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in zip([_MANIFEST, *names], [manifest, *members], strict=True):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+
+
+def read(path: Path | str) -> tuple[Manifest, list[bytes]]:
+    """The manifest and the members, whose checksums agree.
+
+    Raises:
+        ReadError: there is no such file.
+        ModelError: not a zip, damaged, incomplete, of an unknown version, or with entries that do not belong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ReadError("There is no such model", where=path, expected="a .calque file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = _entries(archive, path)
+            manifest = _manifest(_read_entry(archive, entries, _MANIFEST, path), path)
+            _check_names(manifest, entries, path)
+            members = [_read_entry(archive, entries, member.name, path) for member in manifest.members]
+    except _DAMAGE as problem:
+        raise ModelError("This is not a Calque model, or it is damaged", where=path, got=problem) from None
+    for member, data in zip(manifest.members, members, strict=True):
+        if hashlib.sha256(data).hexdigest() != member.sha256:
+            raise ModelError(
+                "The weights do not match their checksum",
+                where=f"{path}, {member.name}",
+                fix="copy or download the model again",
+            )
+    return manifest, members
+
+
+def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    if len(entries) != len(archive.infolist()):
+        raise ModelError("The model holds two entries of one name", where=path)
+    size = path.stat().st_size
+    for name, entry in entries.items():
+        stored = entry.compress_type == zipfile.ZIP_STORED and entry.file_size == entry.compress_size
+        if not stored or entry.file_size > size or entry.flag_bits & 1:
+            raise ModelError(
+                "An entry of the model is compressed, encrypted or longer than the file",
+                where=path,
+                got=f"{name!r}: {entry.file_size} bytes",
+            )
+    if _MANIFEST in entries and entries[_MANIFEST].file_size > _MANIFEST_BYTES:
+        raise ModelError(
+            "The model's description is too long",
+            where=path,
+            expected=f"at most {_MANIFEST_BYTES} bytes",
+            got=entries[_MANIFEST].file_size,
+        )
+    return entries
+
+
+def _read_entry(
+    archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str, path: Path
+) -> bytes:
+    if name not in entries:
+        raise ModelError("The model is incomplete", where=path, expected=name, got=sorted(entries)[:10])
+    return archive.read(entries[name])
+
+
+def _manifest(data: bytes, path: Path) -> Manifest:
+    text = data.decode("utf-8")
+    found = f"{path}, {_MANIFEST}"
+    version = _Version.model_validate_json(text).version  # a ValueError, which `read` explains
+    if version != VERSION:
+        raise ModelError(
+            "This model is of a version that is not known here",
+            where=path,
+            expected=VERSION,
+            got=version,
+            fix="install a newer Calque",
+        )
+    return Manifest.from_json(text, where=found, error=ModelError)
+
+
+def _check_names(manifest: Manifest, entries: dict[str, zipfile.ZipInfo], path: Path) -> None:
+    listed = [member.name for member in manifest.members]
+    expected = [_member_name(number) for number in range(len(listed))]
+    strangers = sorted(entries.keys() - {_MANIFEST, *expected})
+    if listed != expected or strangers:
+        raise ModelError(
+            "The model holds entries that do not belong there",
+            where=path,
+            expected=[_MANIFEST, *expected],
+            got=strangers or listed,
+        )
+
+
+def _member_name(number: int) -> str:
+    return f"members/{number}.safetensors"

@@ -1,0 +1,155 @@
+"""`Model`: plan, weights and card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as format_tensors
+from torch import nn
+
+from calque.errors import ModelError
+from calque.image import Image, LabelMap
+from calque.io import read_image
+from calque.model import archive
+from calque.model.card import Card
+from calque.nets import NetworkConfig, build
+from calque.planning import Plan
+from calque.prediction import PredictOptions, Predictor
+
+State = Mapping[str, torch.Tensor]
+"""A network's weights by name."""
+
+_MOST_BLOCKS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model.
+
+    Args:
+        plan: how it was trained, and how images must be prepared.
+        members: weights, one per fold; together they are an ensemble.
+        card: where it comes from.
+
+    Raises:
+        ModelError: no member, weights that do not fit the plan's network, or that are not finite.
+    """
+
+    plan: Plan
+    members: tuple[State, ...]
+    card: Card
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise ModelError("A model has at least one member", got=0)
+        expected = _skeleton(self.plan.network).state_dict()
+        for number, state in enumerate(self.members):
+            _check_state(state, expected, f"member {number}")
+
+    def save(self, path: Path | str) -> None:
+        """Write a `.calque` file, whole or not at all; the same model gives the same bytes.
+
+        Raises:
+            ResourceError: the disk is full.
+            InputError: the place cannot be written to.
+        """
+        members = [
+            format_tensors(
+                {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+            )
+            for state in self.members
+        ]
+        archive.write(path, self.plan, self.card, members)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a `.calque` file; nothing in it is executed.
+
+        Raises:
+            ReadError: there is no such file.
+            ModelError: the file is damaged, incomplete, of an unknown version, or its parts do not agree.
+        """
+        manifest, members = archive.read(path)
+        try:
+            states = tuple(parse_tensors(data) for data in members)
+        except (SafetensorError, ValueError, KeyError) as problem:
+            raise ModelError("The weights cannot be read", where=path, got=problem) from None
+        try:
+            return cls(manifest.plan, states, manifest.card)
+        except ModelError as problem:
+            problem.where = f"{path}, {problem.where}" if problem.where else path
+            raise
+
+    def networks(self) -> list[nn.Module]:
+        """A network per member, with its weights, in eval mode; made once."""
+        return list(self._networks)
+
+    @cached_property
+    def _networks(self) -> tuple[nn.Module, ...]:
+        return tuple(self._network(state) for state in self.members)
+
+    def _network(self, state: State) -> nn.Module:
+        network = _skeleton(self.plan.network).to_empty(device="cpu")
+        network.load_state_dict(dict(state))  # copies: members stay as they are whatever is done to networks
+        return network.eval()
+
+    def predictor(self, options: PredictOptions | None = None) -> Predictor:
+        """Ready for any number of images."""
+        return Predictor(self.plan, self.networks(), options)
+
+    def predict(self, image: Image | Path | str | Sequence[Path | str], **options: Any) -> LabelMap:
+        """Label one image, given as such, as a file, or as a file per channel.
+
+        Args:
+            image: its channels in the plan's order.
+            options: fields of `PredictOptions`.
+
+        Raises:
+            InputError: the image cannot be read, or has other channels than the model.
+        """
+        if not isinstance(image, Image):
+            image = read_image(image, channels=self.plan.channels)
+        return self.predictor(PredictOptions(**options))(image).label_map
+
+
+def _skeleton(config: NetworkConfig) -> nn.Module:
+    """The network without memory for its weights: to know their names and shapes."""
+    blocks = sum(config.blocks) + sum(config.decoder_blocks)
+    if blocks > _MOST_BLOCKS:
+        raise ModelError(
+            "A network of this size cannot be meant", expected=f"at most {_MOST_BLOCKS}", got=blocks
+        )
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except (RuntimeError, TypeError, OverflowError) as problem:  # sizes beyond 64 bits
+        raise ModelError("The network cannot be built", got=problem) from None
+
+
+def _check_state(state: State, expected: State, where: str) -> None:
+    missing, strange = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or strange:
+        raise ModelError(
+            "The weights are not those of the plan's network",
+            where=where,
+            expected=f"{len(expected)} tensors" + (f", among them {missing[:3]}" if missing else ""),
+            got=f"{len(state)} tensors" + (f", among them {strange[:3]}" if strange else ""),
+        )
+    for name, tensor in state.items():
+        right = expected[name]
+        if tensor.shape != right.shape or tensor.dtype != right.dtype:
+            raise ModelError(
+                "A tensor does not fit the plan's network",
+                where=f"{where}, {name}",
+                expected=f"{tuple(right.shape)} of {right.dtype}",
+                got=f"{tuple(tensor.shape)} of {tensor.dtype}",
+            )
+        if not torch.isfinite(tensor).all():
+            raise ModelError("A tensor holds values that are not finite", where=f"{where}, {name}")
