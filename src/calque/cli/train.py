@@ -69,11 +69,11 @@ def train(
     kept = run.plan if resume and run.plan.exists() else plan_file
     plan = _plan(dataset, kept, budget, steps, memory, screen)
     show_plan(screen, plan)
-    write_text_atomic(run.check, found.to_json())
     options = TrainOptions(
         fold=number, folds=folds, seed=seed, resume=resume, spent=time.monotonic() - started
     )
     model = train_dataset(dataset, plan, output, options, screen.progress)
+    write_text_atomic(run.check, found.to_json())  # not before: the folder might be another run's
     trained = run.fold(number)
     screen.say(f"Model: {run.model}")
     if trained.scores.exists():
