@@ -49,7 +49,7 @@ def summarise(
     overall = [_overall([c.classes[name].state for name in labels.names]) for c in full]
     every = [*tables.values(), means]
     intervals = _intervals(
-        np.array(every, dtype=np.float64).reshape(len(every), len(full), -1), patients, how
+        np.array(every, dtype=np.float64).reshape(len(every), len(full), len(chosen)), patients, how
     )
     ids = [case.case for case in full]
     lines = [

@@ -1,0 +1,148 @@
+"""Folders and files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from calque.errors import CalqueError, GeometryError, InputError, ReadError
+from calque.evaluation import evaluate
+from calque.geometry import Grid
+from calque.image import LabelMap
+from calque.io import write_labels
+
+from .maps import LABELS, cube, label_map
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three cases: perfect, shifted, missed; a dataset.json above the truth."""
+    truth, predicted = tmp_path / "data" / "labelsTr", tmp_path / "predicted"
+    for k, guess in enumerate((cube(2, 6), cube(3, 7), cube(0, 0))):
+        write_labels(label_map(cube(2, 6)), truth / f"case.{k}.nii.gz")
+        write_labels(label_map(guess), predicted / f"case.{k}.nii.gz")
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "liver"}}))
+    return predicted, truth
+
+
+def test_folders(folders):
+    scores = evaluate(*folders)
+    assert [c.case for c in scores.cases] == ["case.0", "case.1", "case.2"]
+    assert scores.labels.names == ("liver",)
+    assert [c.classes["liver"].values["dice"] for c in scores.cases] == pytest.approx([1.0, 27 / 64, 0.0])
+    assert scores.complete
+
+
+def test_workers_change_nothing(folders):
+    assert evaluate(*folders, workers=1) == evaluate(*folders, workers=4)
+
+
+def test_what_has_no_partner_is_named(folders):
+    predicted, truth = folders
+    (predicted / "case.1.nii.gz").rename(predicted / "other.nii.gz")
+    (predicted / "plan.json").write_text("{}")
+    (predicted / "._case.7.nii.gz").write_bytes(b"x")
+    scores = evaluate(predicted, truth)
+    assert scores.findings.missing == ("case.1",)
+    assert scores.findings.unexpected == ("other",)
+    assert [c.case for c in scores.cases] == ["case.0", "case.2"]
+    assert not scores.complete
+
+
+def test_a_sick_case_is_named_and_the_rest_goes_on(folders):
+    predicted, truth = folders
+    grid = Grid.from_parts((12, 12, 12), (1, 1, 2))
+    write_labels(LabelMap(cube(2, 6), grid, LABELS), predicted / "case.0.nii.gz")
+    (predicted / "case.1.nii.gz").write_bytes((predicted / "case.1.nii.gz").read_bytes()[:60])
+    scores = evaluate(predicted, truth)
+    assert [f.case for f in scores.findings.failed] == ["case.0", "case.1"]
+    assert "different grids" in scores.findings.failed[0].error
+    assert [c.case for c in scores.cases] == ["case.2"]
+
+
+def test_all_sick_is_an_error(folders):
+    predicted, truth = folders
+    for path in predicted.iterdir():
+        write_labels(LabelMap(cube(2, 6), Grid.from_parts((12, 12, 12), (1, 1, 2)), LABELS), path)
+    with pytest.raises(GeometryError):
+        evaluate(predicted, truth)
+
+
+def test_values_without_names(folders):
+    predicted, truth = folders
+    (truth.parent / "dataset.json").unlink()
+    write_labels(label_map(cube(2, 6, value=2)), predicted / "case.2.nii.gz")
+    scores = evaluate(predicted, truth)
+    assert scores.labels.names == ("class 1", "class 2")
+    assert [c.classes["class 2"].state for c in scores.cases] == ["absent", "absent", "spurious"]
+    assert scores.cases[0].classes["class 2"].values["volume_truth_ml"] == 0.0
+    assert scores.summaries["class 2"]["dice"].absent == 2
+
+
+def test_undeclared_values_fail_the_case(folders):
+    predicted, truth = folders
+    write_labels(label_map(cube(2, 6, value=2)), predicted / "case.2.nii.gz")
+    scores = evaluate(predicted, truth)
+    assert [f.case for f in scores.findings.failed] == ["case.2"]
+    assert "not declared" in scores.findings.failed[0].error
+
+
+def test_labels_patients_and_metrics_given(folders):
+    scores = evaluate(
+        *folders,
+        labels=LABELS,
+        patients={"case.0": "p", "case.1": "p"},
+        metrics=["dice", "nsd"],
+        tolerance_mm=2.0,
+    )
+    assert [c.patient for c in scores.cases] == ["p", "p", "case.2"]
+    assert scores.metrics == ("dice", "nsd")
+    assert scores.tolerance_mm == {"organ": 2.0, "lesion": 2.0}
+    assert scores.summaries["organ"]["dice"].patients == 2
+
+
+def test_two_files(folders):
+    predicted, truth = folders
+    scores = evaluate(predicted / "case.1.nii.gz", truth / "case.0.nii.gz")
+    assert [c.case for c in scores.cases] == ["case.0"]
+    assert scores.labels.names == ("liver",)
+    with pytest.raises(InputError, match="two folders or two files"):
+        evaluate(predicted, truth / "case.0.nii.gz")
+
+
+def test_nothing_there(folders, tmp_path):
+    predicted, truth = folders
+    with pytest.raises(ReadError, match="nothing here"):
+        evaluate(tmp_path / "no", truth)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no mask"):
+        evaluate(tmp_path / "empty", truth)
+    write_labels(label_map(cube(2, 6)), tmp_path / "others" / "x.nii.gz")
+    with pytest.raises(InputError, match="No file of one folder"):
+        evaluate(tmp_path / "others", truth)
+    with pytest.raises(InputError, match="no such metric"):
+        evaluate(predicted, truth, metrics=["accuracy"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"labels": 3}', '{"labels": {"1": {}}}', '{"name": 1}'])
+def test_a_broken_dataset_json_is_an_error(folders, text):
+    predicted, truth = folders
+    (truth.parent / "dataset.json").write_text(text)
+    with pytest.raises(CalqueError) as caught:
+        evaluate(predicted, truth)
+    assert "dataset.json" in str(caught.value)
+
+
+@pytest.mark.data
+def test_genuine_predictions(data_root):
+    scores = evaluate(
+        data_root / "nnunet-model" / "predictions" / "mirror-off", data_root / "hippocampus" / "labelsTr"
+    )
+    assert len(scores.cases) == 20
+    assert len(scores.findings.missing) == 180
+    assert scores.labels.names == ("Anterior", "Posterior")
+    first = scores.case("hippocampus_001").classes  # by nibabel and numpy alone
+    assert [round(first[n].values["dice"], 3) for n in scores.labels.names] == [0.582, 0.346]
+    assert np.isfinite([s.mean for s in scores.foreground.values()]).all()
