@@ -11,7 +11,7 @@ from calque.errors import GeometryError, InputError, LabelError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.planning import Normalisation
-from calque.preparation import nonzero_box, prepare_image, prepare_labels
+from calque.preparation import prepare_image, prepare_labels
 from calque.preparation.normalise import normalise
 
 from .synthetic import LABELS, make_plan
@@ -123,7 +123,3 @@ def test_labels_elsewhere_or_undeclared_are_refused() -> None:
         prepare_labels(LabelMap(values, shifted, LABELS), placement, plan)
     with pytest.raises(LabelError):
         prepare_labels(LabelMap(values + 3, image.grid, LABELS), placement, plan)
-
-
-def test_nonzero_box_of_everything() -> None:
-    assert nonzero_box(np.ones((1, 2, 3, 4))).shape == (2, 3, 4)

@@ -6,11 +6,15 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from calque.geometry import Grid, Reorientation, Spacing
 from calque.labels import Labels
 from calque.nets import NetworkConfig
 from calque.value import Value
 
 PLAN_VERSION = 1
+
+STORED = "stored"
+"""The orientation of plans that take axes as the file has them."""
 
 Probability = float
 
@@ -51,7 +55,8 @@ class Normalisation(Value):
     """How one channel is normalised.
 
     "zscore": mean 0 and standard deviation 1 per image. "ct": clip to [low, high], then subtract `mean` and
-    divide by `std`, the same for all images. "none": as it is.
+    divide by `std`, the same for all images. "none": as it is. With `nonzero`, "zscore" looks at and changes
+    only voxels that some channel holds, and what they enclose; the zeros around the body stay zero.
     """
 
     scheme: Literal["zscore", "ct", "none"]
@@ -59,6 +64,7 @@ class Normalisation(Value):
     high: float = 0.0
     mean: float = 0.0
     std: PositiveFloat = 1.0
+    nonzero: bool = False
 
 
 class Augmentation(Value):
@@ -135,12 +141,16 @@ class Plan(Value):
         dataset: its name.
         channels: a name per channel.
         labels: the classes.
-        orientation: axis codes, such as "SPL", to which every image is brought (exactly undone afterwards).
-        spacing: mm along (z, y, x), in that orientation.
+        orientation: axis codes, such as "SPL", to which every image is brought (exactly undone afterwards);
+            "stored" leaves the axes as the file has them, as nnU-Net does.
+        transpose: with "stored", new axis k is the file's axis `transpose[k]`.
+        spacing: mm along (z, y, x), in that orientation; 2-D networks leave z as it is in the image.
         crop: "nonzero" cuts away a border of zeros.
-        image_order: spline order when images are resampled; through thick slices the nearest is taken when
-            `separate_z` is set.
-        separate_z: whether the first axis is resampled on its own, with nearest neighbour.
+        image_order: spline order when images are resampled; across thick slices the nearest is taken when
+            `separate_z` says so.
+        separate_z: whether images are resampled along the first axis with nearest neighbour. "auto": along
+            the axis whose voxels are over three times as long as others, in the image or else in the plan,
+            and logits likewise (nnU-Net's rule).
         normalisation: one per channel.
         patch: voxels (z, y, x) that a network sees at once.
         batch: patches per step.
@@ -161,10 +171,11 @@ class Plan(Value):
     channels: tuple[str, ...] = Field(min_length=1)
     labels: Labels
     orientation: str
+    transpose: tuple[int, int, int] = (0, 1, 2)
     spacing: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     crop: Literal["nonzero", "none"] = "nonzero"
     image_order: Literal[0, 1, 3] = 3
-    separate_z: bool = False
+    separate_z: bool | Literal["auto"] = False
     normalisation: tuple[Normalisation, ...]
     patch: tuple[PositiveInt, PositiveInt, PositiveInt]
     batch: PositiveInt
@@ -189,4 +200,22 @@ class Plan(Value):
             raise ValueError(f"the network gives {self.network.outputs} classes, not {self.labels.outputs}")
         if any(p % d for p, d in zip(self.patch, self.network.divisor, strict=True)):
             raise ValueError(f"patch {self.patch} must be a multiple of {self.network.divisor}")
+        if sorted(self.transpose) != [0, 1, 2] or (
+            self.orientation != STORED and self.transpose != (0, 1, 2)
+        ):
+            raise ValueError(f"transpose permutes (0, 1, 2) of stored axes, got {self.transpose}")
         return self
+
+    def reorientation(self, grid: Grid) -> Reorientation:
+        """How an image on this grid is brought to the plan's axes.
+
+        Raises:
+            GeometryError: `orientation` is none.
+        """
+        if self.orientation == STORED:
+            return Reorientation(self.transpose, (False, False, False))
+        return grid.reorientation(self.orientation)
+
+    def spacing_for(self, grid: Grid) -> Spacing:
+        """mm (z, y, x) to which an image, on this grid after reorientation, is resampled."""
+        return (grid.spacing[0], *self.spacing[1:]) if self.network.dimensions == 2 else self.spacing

@@ -1,6 +1,6 @@
 """From images as they are to arrays as networks see them, and where these are kept."""
 
-from calque.preparation.case import nonzero_box, prepare_image, prepare_labels
+from calque.preparation.case import prepare_image, prepare_labels
 from calque.preparation.cohort import prepare
 from calque.preparation.model import Placement, Prepared, PreparedCase
 from calque.preparation.store import Store
@@ -10,7 +10,6 @@ __all__ = [
     "Prepared",
     "PreparedCase",
     "Store",
-    "nonzero_box",
     "prepare",
     "prepare_image",
     "prepare_labels",

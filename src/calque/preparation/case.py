@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes
 
 from calque.errors import GeometryError, InputError
 from calque.geometry import Box
 from calque.image import Image, LabelMap
+from calque.ops.crop import nonzero_box
 from calque.ops.resample import resample, resample_labels
 from calque.planning.model import Plan
 from calque.preparation.model import Placement, Prepared
 from calque.preparation.normalise import normalise
+from calque.preparation.thickness import spline_orders
 
 _GRID_TOLERANCE = 0.1  # of a voxel: below this, which voxel belongs to which is beyond doubt
 
@@ -37,16 +40,17 @@ def prepare_image(image: Image, plan: Plan) -> Prepared:
             fix="give one file per channel, in the plan's order",
         )
     _require_finite(image)
-    turned = image.reoriented(image.grid.reorientation(plan.orientation))
+    turned = image.reoriented(plan.reorientation(image.grid))
     box = nonzero_box(turned.array) if plan.crop == "nonzero" else Box((0, 0, 0), turned.grid.shape)
     kept = turned.cropped(box)
-    grid = kept.grid.resampled(plan.spacing)
+    spacing = plan.spacing_for(kept.grid)
+    grid = kept.grid.resampled(spacing)
+    orders = spline_orders(plan.image_order, plan.separate_z, kept.grid.spacing, spacing)
+    body = _body(kept.array) if any(rule.nonzero for rule in plan.normalisation) else None
     array = np.empty((len(plan.channels), *grid.shape), dtype=np.float32)
-    for number, rule in enumerate(
-        plan.normalisation
-    ):  # one by one: a quarter of the memory for four channels
-        channel = normalise(kept.array[number], rule)[None]
-        array[number] = resample(channel, grid.shape, plan.image_order, separate_z=plan.separate_z)[0]
+    for number, rule in enumerate(plan.normalisation):  # one by one: four channels take no more than one
+        channel = normalise(kept.array[number], rule, body)[None]
+        array[number] = resample(channel, grid.shape, orders)[0]
     return Prepared(array, Placement(image.grid, turned.grid, box, grid))
 
 
@@ -75,29 +79,14 @@ def prepare_labels(label_map: LabelMap, placement: Placement, plan: Plan) -> NDA
         )
     index = plan.labels.to_index(turned.array[placement.box.slices])
     classes = plan.labels.outputs + (plan.labels.ignore is not None)
-    return resample_labels(index, placement.prepared.shape, classes, plan.separate_z)
+    source = placement.reoriented
+    orders = spline_orders(1, plan.separate_z, source.spacing, plan.spacing_for(source))
+    return resample_labels(index, placement.prepared.shape, classes, orders)
 
 
-def nonzero_box(array: NDArray[np.generic]) -> Box:
-    """The smallest box of (channel, z, y, x) that holds every voxel with a channel that is not zero.
-
-    Raises:
-        InputError: all voxels are zero.
-    """
-    mask = np.zeros(array.shape[1:], dtype=bool)
-    for channel in array:
-        mask |= channel != 0
-    start, stop = [], []
-    for axis in range(3):
-        others = tuple(k for k in range(3) if k != axis)
-        used = np.flatnonzero(mask.any(axis=others))
-        if len(used) == 0:
-            raise InputError(
-                "The image holds nothing but zeros", fix="leave it out, or look at how it was exported"
-            )
-        start.append(int(used[0]))
-        stop.append(int(used[-1]) + 1)
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+def _body(array: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """(z, y, x): where some channel of (channel, z, y, x) is not zero, and what that encloses."""
+    return np.asarray(binary_fill_holes((array != 0).any(axis=0)))
 
 
 def _require_finite(image: Image) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from calque.dataset import Case, Dataset
-from calque.errors import CalqueError, DatasetError, PlanError, ResourceError
+from calque.dataset.failures import each_case, failure
+from calque.errors import DatasetError, PlanError, ResourceError
 from calque.io import read_image, read_labels
-from calque.parallel import map_bounded
 from calque.planning.model import Plan
 from calque.planning.size import prepared_bytes
 from calque.preparation.case import prepare_image, prepare_labels
@@ -55,7 +55,8 @@ def prepare(
     if not cases:
         raise DatasetError("No case has a mask to learn from", where=dataset.root)
     store = Store(folder)
-    keys, failed = _keys(cases, plan, workers, progress)
+    with progress.task("Looking for what is prepared", len(cases)) as bar:
+        keys, unread = each_case(lambda case: content_key(case, plan), cases, workers, bar)
     missing = [case for case in cases if case.id in keys and not store.holds(keys[case.id])]
     _require_room(
         store.folder, prepared_bytes(plan.fingerprint, plan.spacing, len(plan.channels)) * len(missing)
@@ -68,53 +69,12 @@ def prepare(
         labels = prepare_labels(read_labels(case.label, plan.labels), image.placement, plan)
         store.put(keys[case.id], case, image, labels, len(plan.labels.classes))
 
-    with _one_thread_each(), progress.task("Preparing", len(cases)) as bar:
-        bar.advance(len(cases) - len(missing))
-        for outcome in map_bounded(make, missing, workers):
-            _note(outcome.item, outcome.error, failed)
-            bar.advance(note=outcome.item.id)
+    with _one_thread_each(), progress.task("Preparing", len(missing)) as bar:
+        failed = unread | each_case(make, missing, workers, bar)[1]
     store.publish({case.id: keys[case.id] for case in cases if case.id not in failed})
     if failed:
-        raise _failure(dataset, failed)
+        raise failure("prepared", dataset, failed)
     return store
-
-
-def _keys(
-    cases: tuple[Case, ...], plan: Plan, workers: int | None, progress: Progress
-) -> tuple[dict[str, str], dict[str, CalqueError]]:
-    """Case name -> key, and the cases whose files cannot be read."""
-    keys: dict[str, str] = {}
-    failed: dict[str, CalqueError] = {}
-    with progress.task("Looking for what is prepared", len(cases)) as bar:
-        for outcome in map_bounded(lambda case: content_key(case, plan), cases, workers):
-            _note(outcome.item, outcome.error, failed)
-            if outcome.value is not None:
-                keys[outcome.item.id] = outcome.value
-            bar.advance()
-    return keys, failed
-
-
-def _note(case: Case, error: Exception | None, failed: dict[str, CalqueError]) -> None:
-    """Remember a case that failed; what would fail for all of them, or is our own mistake, is raised."""
-    if error is None:
-        return
-    if isinstance(error, MemoryError):
-        raise ResourceError(
-            "Not enough memory to prepare this case", where=case.id, fix="use fewer workers"
-        ) from error
-    if isinstance(error, ResourceError) or not isinstance(error, CalqueError):
-        raise error
-    failed[case.id] = error
-
-
-def _failure(dataset: Dataset, failed: dict[str, CalqueError]) -> DatasetError:
-    lines = [f"{name}: {'; '.join(str(error).split(chr(10)))}" for name, error in failed.items()]
-    return DatasetError(
-        f"{len(failed)} of {len(dataset.annotated)} cases cannot be prepared",
-        where=dataset.root,
-        got="\n    ".join(["", *lines]),
-        fix="mend these cases or take them out; the others are prepared and will not be made again",
-    )
 
 
 def _require_room(folder: Path, needed: int) -> None:

@@ -13,34 +13,43 @@ from calque.planning.model import Normalisation
 _FLOOR = 1e-8  # of a standard deviation: a constant channel becomes zeros, as in nnU-Net
 
 
-def _zscore(channel: NDArray[np.float32], rule: Normalisation) -> NDArray[np.float32]:  # noqa: ARG001
-    mean = channel.mean(dtype=np.float64)
-    std = max(float(channel.std(dtype=np.float64)), _FLOOR)
-    return np.asarray((channel - np.float32(mean)) / np.float32(std))
+Mask = NDArray[np.bool_]
+"""(z, y, x): voxels that count, for rules that leave the others alone."""
 
 
-def _ct(channel: NDArray[np.float32], rule: Normalisation) -> NDArray[np.float32]:
+def _zscore(channel: NDArray[np.float32], rule: Normalisation, mask: Mask | None) -> NDArray[np.float32]:
+    inside = channel[mask] if rule.nonzero and mask is not None else channel
+    mean = inside.mean(dtype=np.float64)
+    std = max(float(inside.std(dtype=np.float64)), _FLOOR)
+    result = np.asarray((channel - np.float32(mean)) / np.float32(std))
+    return np.where(mask, result, channel) if rule.nonzero and mask is not None else result
+
+
+def _ct(channel: NDArray[np.float32], rule: Normalisation, mask: Mask | None) -> NDArray[np.float32]:  # noqa: ARG001
     clipped = np.clip(channel, np.float32(rule.low), np.float32(rule.high))
     return np.asarray((clipped - np.float32(rule.mean)) / np.float32(max(rule.std, _FLOOR)))
 
 
-def _none(channel: NDArray[np.float32], rule: Normalisation) -> NDArray[np.float32]:  # noqa: ARG001
+def _none(channel: NDArray[np.float32], rule: Normalisation, mask: Mask | None) -> NDArray[np.float32]:  # noqa: ARG001
     return channel
 
 
-SCHEMES: dict[str, Callable[[NDArray[np.float32], Normalisation], NDArray[np.float32]]] = {
+SCHEMES: dict[str, Callable[[NDArray[np.float32], Normalisation, Mask | None], NDArray[np.float32]]] = {
     "zscore": _zscore,
     "ct": _ct,
     "none": _none,
 }
 
 
-def normalise(channel: NDArray[np.generic], rule: Normalisation) -> NDArray[np.float32]:
+def normalise(
+    channel: NDArray[np.generic], rule: Normalisation, mask: Mask | None = None
+) -> NDArray[np.float32]:
     """Normalise one channel.
 
     Args:
         channel: (z, y, x), finite, already cropped: "zscore" takes its moments over all of it.
         rule: scheme and constants; see `Normalisation`.
+        mask: (z, y, x), the body, for rules with `nonzero`; None: all of it.
 
     Returns:
         float32, of the same shape.
@@ -50,4 +59,4 @@ def normalise(channel: NDArray[np.generic], rule: Normalisation) -> NDArray[np.f
     """
     if rule.scheme not in SCHEMES:
         raise PlanError("There is no such normalisation", got=rule.scheme, expected=sorted(SCHEMES))
-    return SCHEMES[rule.scheme](np.asarray(channel, dtype=np.float32), rule)
+    return SCHEMES[rule.scheme](np.asarray(channel, dtype=np.float32), rule, mask)

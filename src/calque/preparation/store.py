@@ -38,7 +38,16 @@ from calque.value import Value
 STORE_VERSION = 1
 FOREGROUND_PER_CLASS = 10_000
 
-_PLAN_PARTS = {"orientation", "spacing", "crop", "image_order", "separate_z", "normalisation"}
+_PLAN_PARTS = {
+    "orientation": True,
+    "transpose": True,
+    "spacing": True,
+    "crop": True,
+    "image_order": True,
+    "separate_z": True,
+    "normalisation": True,
+    "network": {"dimensions"},
+}
 _ARRAYS = ("image.npy", "labels.npy", "foreground.npz")
 _BLOCK = 2**20
 
