@@ -134,8 +134,8 @@ def _raw_header(stream: BinaryIO, path: Path) -> tuple[Any, int]:
 def _stored_type(raw: Any, path: Path) -> np.dtype[np.generic]:
     try:
         stored: np.dtype[np.generic] = raw.get_data_dtype()
-    except HeaderDataError as problem:
-        raise _not_nifti(path, problem) from None
+    except (HeaderDataError, KeyError):
+        raise _not_nifti(path, f"type of voxels {int(raw['datatype'])}") from None
     if stored.kind not in "iuf" or stored.itemsize > 8:
         raise ReadError(
             "Voxels of this type are not supported",
@@ -222,8 +222,11 @@ def _corners(shape: tuple[int, int, int]) -> NDArray[np.float64]:
 
 
 def _to_grid(ras: Affine, shape: tuple[int, int, int], scale: float, path: Path) -> Grid:
+    if not np.isfinite(ras).all():
+        raise GeometryError(
+            "The header's affine is not finite", where=path, got=ras.tolist(), fix="mend the file's header"
+        )
     affine = np.diag([scale, scale, scale, 1.0]) @ _RAS_TO_LPS @ ras @ _ZYX_TO_IJK
-    affine[3] = (0.0, 0.0, 0.0, 1.0)  # 0 times NaN above would spoil it and hide the cause
     try:
         return Grid(shape, affine)
     except GeometryError as problem:
