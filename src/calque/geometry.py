@@ -193,7 +193,7 @@ class Grid:
         Raises:
             GeometryError: a spacing that is not above 0, or so small that the grid cannot be meant.
         """
-        ideal = np.asarray(self.shape) * np.asarray(self.spacing) / _positive(spacing)
+        ideal = np.asarray(self.spacing) / _positive(spacing) * np.asarray(self.shape)
         return self.resized(_three(np.clip(np.round(ideal), 1, _MAX_VOXELS + 1)))
 
     def reorientation(self, codes: str) -> Reorientation:

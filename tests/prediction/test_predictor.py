@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from calque.errors import InputError, ModelError
-from calque.geometry import Box, Grid
+from calque.geometry import Box, Grid, Reorientation
 from calque.prediction import PredictOptions, Predictor
 from calque.prediction.restore import restore
 from calque.prediction.windows import Slab
@@ -20,6 +20,7 @@ from calque.preparation import Placement
 
 from .fakes import Threshold, ball, image_on, random_grid, threshold_plan
 
+KEPT = Reorientation((0, 1, 2), (False, False, False))
 EXACT = PredictOptions(precision="f32", mirror="off")
 
 
@@ -105,10 +106,10 @@ def test_slab_by_slab_gives_the_labels_of_the_whole(seed, source, target):
     logits = rng.normal(size=(3, *source)).astype(np.float32)
     grid = Grid.from_parts(target, (1, 1, 1))
     placement = Placement(grid, grid, Box((0, 0, 0), target), grid.resized(source))
-    whole = restore([Slab(slice(0, source[0]), logits)], placement, 3, "SPL", probabilities=True)
+    whole = restore([Slab(slice(0, source[0]), logits)], placement, 3, KEPT, probabilities=True)
     cuts = sorted({0, source[0], *rng.integers(0, source[0] + 1, 4).tolist()})
     pieces = (Slab(slice(a, b), logits[:, a:b].copy()) for a, b in itertools.pairwise(cuts))
-    streamed = restore(pieces, placement, 3, "SPL", probabilities=True)
+    streamed = restore(pieces, placement, 3, KEPT, probabilities=True)
     np.testing.assert_array_equal(streamed.classes, whole.classes)
     np.testing.assert_allclose(streamed.probabilities, whole.probabilities, atol=1e-6)
 

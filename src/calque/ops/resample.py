@@ -39,19 +39,17 @@ _SLAB_VOXELS = 2**23
 def resample(
     array: NDArray[np.generic],
     shape: Shape,
-    order: Order,
+    order: Order | Orders,
     rows: slice | None = None,
-    separate_z: bool = False,
 ) -> NDArray[np.float32]:
     """Resample the last three axes of `array` to `shape`, over the same extent.
 
     Args:
         array: (channel, z, y, x), any real type.
         shape: (z, y, x) wanted.
-        order: 0, 1 or 3.
+        order: 0, 1 or 3; three of them for (z, y, x) where thick slices want the nearest across them.
         rows: only these rows of the target's first axis; only the source rows that they need are touched, so
             that a large target can be made slab by slab.
-        separate_z: take the nearest row along the first axis whatever `order` says, for thick slices.
 
     Returns:
         (channel, rows, y, x), float32; a view of `array` where there is nothing to do.
@@ -62,18 +60,32 @@ def resample(
     if array.ndim != 4 or min(array.shape) < 1 or len(shape) != 3 or min(shape) < 1:
         raise GeometryError("Resampling takes (channel, z, y, x) to (z, y, x)", got=(array.shape, shape))
     wanted = range(shape[0])[rows if rows is not None else slice(None)]
-    orders: Orders = (0 if separate_z else order, order, order)
+    orders: Orders = order if isinstance(order, tuple) else (order, order, order)
     needed = source_rows(array.shape[1], shape[0], orders[0], wanted)
     part = np.asarray(array[:, needed], dtype=np.float32)
     result = resample_part(part, needed.start, (array.shape[1], shape), orders, wanted)
-    if order == 3 and result is not part:
+    if 3 in orders and result is not part:
         for channel, source in zip(result, array, strict=True):
-            np.clip(channel, np.float32(source.min()), np.float32(source.max()), out=channel)
+            _clip(channel, source, orders, wanted, shape)
     return result
 
 
+def _clip(
+    result: NDArray[np.float32], source: NDArray[np.generic], orders: Orders, wanted: range, shape: Shape
+) -> None:
+    """Clip (z, y, x) to the range of its source; to that of each slice, where slices are resampled alone."""
+    alone = tuple(axis for axis in range(3) if orders[axis] == 0)
+    within = tuple(axis for axis in range(3) if axis not in alone)
+    low, high = (source.min(axis=within, keepdims=True), source.max(axis=within, keepdims=True))
+    for axis in alone:
+        nearest = _nearest(source.shape[axis], shape[axis])
+        picked = nearest[wanted.start : wanted.stop] if axis == 0 else nearest
+        low, high = low.take(picked, axis), high.take(picked, axis)
+    np.clip(result, low.astype(np.float32), high.astype(np.float32), out=result)
+
+
 def resample_labels(
-    array: NDArray[np.integer], shape: Shape, n_classes: int, separate_z: bool = False
+    array: NDArray[np.integer], shape: Shape, n_classes: int, orders: Orders = (1, 1, 1)
 ) -> NDArray[np.integer]:
     """Resample class numbers: the membership of each class linearly, then the largest wins.
 
@@ -84,7 +96,7 @@ def resample_labels(
         array: (z, y, x), 0 to `n_classes` - 1.
         shape: (z, y, x) wanted.
         n_classes: how many numbers there may be.
-        separate_z: take the nearest row along the first axis.
+        orders: of the membership, along (z, y, x); 0 across thick slices.
 
     Raises:
         GeometryError: a number outside the range.
@@ -94,7 +106,6 @@ def resample_labels(
     present = np.unique(array)
     if present[0] < 0 or present[-1] >= n_classes:
         raise GeometryError("Class numbers are out of range", expected=f"below {n_classes}", got=present)
-    orders: Orders = (0 if separate_z else 1, 1, 1)
     result = np.empty(shape, dtype=array.dtype)
     for rows in slabs(shape):
         wanted = range(shape[0])[rows]
@@ -172,9 +183,8 @@ def _along(tensor: torch.Tensor, axis: int, matrix: torch.Tensor) -> torch.Tenso
 def _weights(source: int, target: int, order: Order) -> torch.Tensor:
     """(target, source): what each source sample gives to each target sample; rows sum to 1."""
     if order == 0:
-        nearest = (2 * np.arange(target) + 1) * source // (2 * target)  # exact: ties go up
         weights = np.zeros((target, source))
-        weights[np.arange(target), nearest] = 1.0
+        weights[np.arange(target), _nearest(source, target)] = 1.0
     else:
         position = (np.arange(target) + 0.5) * source / target - 0.5
         extended = _linear(position, source) if order == 1 else _cardinal(position, source)
@@ -184,6 +194,11 @@ def _weights(source: int, target: int, order: Order) -> torch.Tensor:
         weights[np.abs(weights) < _TINY] = 0.0
         weights /= weights.sum(axis=1, keepdims=True)
     return torch.from_numpy(weights.astype(np.float32))
+
+
+def _nearest(source: int, target: int) -> NDArray[np.int64]:
+    """(target,): the source index of each target sample; exact, ties go up."""
+    return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)
 
 
 def _linear(position: NDArray[np.float64], source: int) -> NDArray[np.float64]:

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from calque.geometry import Grid
 from calque.image import Image, LabelMap
+from calque.ops.resample import Orders
 from calque.planning import Plan
 from calque.prediction.engines import EngineOptions, make_engine
 from calque.prediction.options import PredictOptions
 from calque.prediction.restore import restore
 from calque.prediction.windows import Slab, Tiling, slabs
 from calque.preparation import prepare_image
+from calque.preparation.thickness import spline_orders
 
 
 class Seconds(NamedTuple):
@@ -89,13 +92,20 @@ class Predictor:
             timed,
             prepared.placement,
             labels.outputs,
-            self.plan.orientation,
+            self.plan.reorientation(image.grid),
+            orders=self._logit_orders(prepared.placement.reoriented),
             probabilities=self.options.probabilities,
         )
         end = time.perf_counter()
         seconds = Seconds(middle - begin, timed.seconds, end - middle - timed.seconds)
         label_map = LabelMap(labels.to_values(restored.classes), image.grid, labels)
         return Prediction(label_map, restored.probabilities, seconds)
+
+    def _logit_orders(self, grid: Grid) -> Orders:
+        """Linear; nearest across thick slices only for models that were imported from nnU-Net."""
+        if self.plan.separate_z != "auto":
+            return (1, 1, 1)
+        return spline_orders(1, "auto", self.plan.spacing_for(grid), grid.spacing)
 
 
 class _Timed:

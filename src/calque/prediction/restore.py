@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from calque.geometry import Shape
-from calque.ops.resample import resample_part, source_rows
+from calque.geometry import Reorientation, Shape
+from calque.ops.resample import Orders, resample_part, source_rows
 from calque.prediction.windows import Slab
 from calque.preparation.model import Placement
 
@@ -38,17 +38,19 @@ def restore(
     slabs: Iterable[Slab],
     placement: Placement,
     outputs: int,
-    orientation: str,
+    change: Reorientation,
     *,
+    orders: Orders = (1, 1, 1),
     probabilities: bool = False,
 ) -> Restored:
-    """Resample logits (order 1) to the image's own spacing, take the largest, and undo crop and orientation.
+    """Resample logits to the image's own spacing, take the largest, and undo crop and orientation.
 
     Args:
         slabs: finished rows of logits on `placement.prepared`, in order, each row once.
         placement: the way back.
         outputs: logits per voxel.
-        orientation: axis codes to which the image was brought.
+        change: how the image's axes were turned.
+        orders: of logits along (z, y, x).
         probabilities: whether softmax probabilities are kept too.
     """
     dtype = np.uint8 if outputs <= 256 else np.uint16
@@ -57,18 +59,19 @@ def restore(
     if probabilities:
         soft = np.zeros((outputs, *placement.reoriented.shape), np.float32)
         soft[0] = 1.0  # what was cropped away is background
-    for slab in _resampled(slabs, placement.prepared.shape, placement.box.shape, outputs):
+    for slab in _resampled(slabs, placement.prepared.shape, placement.box.shape, outputs, orders):
         classes[placement.box.slices][slab.rows] = slab.logits.argmax(axis=0)
         if soft is not None:
             soft[(slice(None), *placement.box.slices)][:, slab.rows] = softmax(slab.logits, axis=0)
-    change = placement.original.reorientation(orientation)
     back = None if soft is None else np.ascontiguousarray(change.undo(soft))
     return Restored(np.ascontiguousarray(change.undo(classes)), back)
 
 
-def _resampled(slabs: Iterable[Slab], source: Shape, target: Shape, outputs: int) -> Iterator[Slab]:
+def _resampled(
+    slabs: Iterable[Slab], source: Shape, target: Shape, outputs: int, orders: Orders
+) -> Iterator[Slab]:
     """Rows of the target, each as soon as the rows of the source that it is made from are there."""
-    needs = [source_rows(source[0], target[0], 1, range(row, row + 1)) for row in range(target[0])]
+    needs = [source_rows(source[0], target[0], orders[0], range(row, row + 1)) for row in range(target[0])]
     chunk = max(1, _CHUNK_BYTES // (4 * outputs * target[1] * target[2]))
     held: NDArray[np.float32] = np.empty((outputs, 0, *source[1:]), np.float32)
     base = row = 0  # first row held, first row not yet made
@@ -78,7 +81,7 @@ def _resampled(slabs: Iterable[Slab], source: Shape, target: Shape, outputs: int
         for first in range(row, ready, chunk):
             rows = range(first, min(first + chunk, ready))
             part = held[:, needs[first].start - base : needs[rows[-1]].stop - base]
-            made = resample_part(part, needs[first].start, (source[0], target), (1, 1, 1), rows)
+            made = resample_part(part, needs[first].start, (source[0], target), orders, rows)
             yield Slab(slice(rows.start, rows.stop), made)
         row = ready
         if row < len(needs):

@@ -38,7 +38,7 @@ from calque.value import Value
 STORE_VERSION = 1
 FOREGROUND_PER_CLASS = 10_000
 
-_PLAN_PARTS = {
+_PLAN_PARTS: dict[str, bool | set[str]] = {
     "orientation": True,
     "transpose": True,
     "spacing": True,
@@ -181,7 +181,7 @@ def content_key(case: Case, plan: Plan) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     labels = {"values": plan.labels.values, "ignore": plan.labels.ignore}
-    parts = plan.model_dump(mode="json", include=_PLAN_PARTS)
+    parts = plan.model_dump(mode="json", include={**_PLAN_PARTS})
     digest.update(json.dumps([STORE_VERSION, case.id, labels, parts], sort_keys=True).encode())
     for path in (*case.images, *([case.label] if case.label else [])):
         digest.update(_hash(path))

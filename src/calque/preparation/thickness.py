@@ -27,7 +27,7 @@ def spline_orders(
         anisotropic = [spacing for spacing in (source, target) if max(spacing) / min(spacing) > _ANISOTROPY]
         thick = _longest(anisotropic[0]) if anisotropic else None
     z, y, x = (0 if axis == thick else order for axis in range(3))
-    return z, y, x  # type: ignore[return-value]
+    return z, y, x
 
 
 def _longest(spacing: Spacing) -> int | None:
