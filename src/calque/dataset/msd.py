@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from calque.dataset.derive import channels_from_files
 from calque.dataset.model import Case, Dataset
-from calque.errors import DatasetError
+from calque.errors import DatasetError, LabelError
 from calque.io import stem_of
 from calque.labels import BACKGROUND, Labels, Region
 
@@ -147,6 +147,8 @@ def _built(values: dict[str, int], regions: dict[str, list[int]], ignore: int | 
         labels = Labels.from_names(values, ignore)
         unions = tuple(Region(name=n, values=tuple(m)) for n, m in regions.items() if len(m) > 1)
         return Labels(classes=labels.classes, regions=unions, ignore=ignore)
+    except LabelError as problem:
+        raise DatasetError("The labels contradict each other", where=path, got=problem.got) from None
     except ValidationError as problem:
         wrong = "; ".join(e["msg"] for e in problem.errors())
-        raise DatasetError("The labels contradict each other", where=path, got=wrong) from None
+        raise DatasetError("The regions contradict each other", where=path, got=wrong) from None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 
-import numpy as np
 from pydantic import Field
 
 from calque.dataset.model import Dataset
@@ -78,8 +78,8 @@ def _patients(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def _shuffled(patients: dict[str, list[str]], seed: int) -> list[str]:
-    names = list(patients)
-    return [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
+    """In the order of a hash of seed and id: the same with every version of every library."""
+    return sorted(patients, key=lambda patient: hashlib.sha256(f"{seed}:{patient}".encode()).digest())
 
 
 def _fold(patients: dict[str, list[str]], validation: list[str]) -> Fold:
