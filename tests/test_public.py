@@ -12,7 +12,7 @@ import pytest
 
 import calque
 
-_HEAVY = ("torch", "numpy", "scipy", "nibabel", "matplotlib", "pydantic", "pooch")
+_HEAVY = ("torch", "numpy", "scipy", "nibabel", "matplotlib", "pooch")
 
 PUBLIC = {
     "CalqueError", "Case", "Dataset", "Grid", "Image", "LabelMap", "Labels", "Model", "Plan", "Scores",

@@ -14,6 +14,7 @@ from calque.cli.screen import Screen
 def objects(
     mask: Annotated[Path, typer.Argument(help="A label map.", show_default=False)],
     image: Annotated[Path | None, typer.Option(help="The scan, for mean intensities.")] = None,
+    min_ml: Annotated[float, typer.Option(min=0, metavar="ML", help="Leave out smaller ones.")] = 0.0,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table.")] = None,
     json: Json = None,
 ) -> None:
@@ -21,27 +22,27 @@ def objects(
 
     [dim]Example: calque objects predicted/liver_12.nii.gz --csv objects.csv[/dim]
     """
-    from calque.io import read_image, read_labels
-    from calque.ops.objects import find_objects, write_objects_csv
+    from calque.io import read_image, read_labels, write_text_atomic
+    from calque.ops.objects import find_objects, objects_to_csv
 
     screen = Screen(json)
-    label_map = read_labels(mask)
-    found = find_objects(label_map, None if image is None else read_image(image))
+    scan = None if image is None else read_image(image)
+    found = find_objects(read_labels(mask), scan, min_ml=min_ml)
     if csv is not None:
-        write_objects_csv(found, csv)
-    screen.table(
-        f"{len(found)} objects in {mask.name}",
-        ("class", "volume ml", "diameter mm", "centre, LPS mm"),
-        [
-            (
-                o.name,
-                f"{o.volume_ml:.2f}",
-                f"{o.diameter_mm:.1f}",
-                ", ".join(f"{c:.1f}" for c in o.centroid_mm),
-            )
-            for o in found
-        ],
-    )
+        write_text_atomic(csv, objects_to_csv(found, () if scan is None else scan.channels))
+    rows = [
+        (
+            item.number,
+            item.name,
+            f"{item.volume_ml:.2f}",
+            f"{item.largest_diameter_mm:.1f}",
+            ", ".join(f"{mm:.1f}" for mm in item.centroid_mm),
+            ", ".join(f"{values.mean:.4g}" for values in item.intensities),
+        )
+        for item in found
+    ]
+    header = ("object", "class", "volume ml", "diameter mm", "centre, LPS mm", "mean intensity")
+    screen.table(f"{len(found)} objects in {mask.name}", header, rows)
     screen.json({"mask": mask, "objects": found})
 
 
