@@ -1,6 +1,6 @@
 """From a dataset and a plan to a model."""
 
+from calque.training.fold import train
 from calque.training.options import TrainOptions
-from calque.training.train import train
 
 __all__ = ["TrainOptions", "train"]

@@ -70,6 +70,9 @@ def train_step(state: TrainingState, plan: Plan, images: Tensor, labels: Tensor,
 
     Returns:
         The loss, a scalar still on the device.
+
+    Raises:
+        TrainingError: the gradient is no number; the weights are as before.
     """
     for group in state.optimiser.param_groups:
         group["lr"] = rate
@@ -81,7 +84,8 @@ def train_step(state: TrainingState, plan: Plan, images: Tensor, labels: Tensor,
     loss = deep_loss(logits, labels, ignore)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(state.network.parameters(), plan.optimiser.clip, foreach=True)
+    norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), plan.optimiser.clip, foreach=True)
+    check_finite(norm, state.step)  # a loss that is no number shows here too, and the weights are still good
     state.optimiser.step()
     state.step += 1
     state.update_average(ema_decay(plan.schedule, state.step))
@@ -124,7 +128,6 @@ def run_loop(
             images, labels = augment(images, labels, plan.augmentation, rng)
             rate = plan.optimiser.rate * rate_factor(spent, plan.schedule)
             loss = train_step(state, plan, images, labels, rate)
-            check_loss(loss, state.step)
             state.seconds = clock.seconds()
             spent = progress_of(plan.schedule, state.step, state.seconds)
             hooks.after_step(loss, rate, spent)
@@ -136,17 +139,22 @@ def _is_falling(schedule: Schedule, spent: float) -> bool:
     return 1.0 - spent < schedule.decay
 
 
-def check_loss(loss: Tensor, step: int) -> None:
-    """Stop a run whose loss is no number, before its weights are saved over good ones.
+def check_finite(norm: Tensor, step: int) -> None:
+    """Stop a run whose gradient is no number, before its weights are spoilt.
 
     Raises:
-        TrainingError: the loss is NaN or infinite.
+        TrainingError: the norm is NaN or infinite.
     """
-    value = float(loss)
+    value = float(norm)
     if not math.isfinite(value):
-        raise TrainingError(
-            "The loss is not a number any more",
-            where=f"step {step}",
-            got=value,
-            fix="lower optimiser.rate in the plan, or set its precision to f32, and resume",
-        )
+        raise diverged(f"step {step}, norm of the gradient", value)
+
+
+def diverged(where: str, got: object) -> TrainingError:
+    """The error for a run that left the numbers."""
+    return TrainingError(
+        "The loss is not a number any more",
+        where=where,
+        got=got,
+        fix="lower optimiser.rate in the plan, or set its precision to f32, and resume",
+    )

@@ -13,7 +13,7 @@ def rate_factor(progress: float, schedule: Schedule) -> float:
         schedule: the shares of warm-up and decay.
     """
     if progress < schedule.warmup:
-        return max(progress, 1e-3) / schedule.warmup
+        return min(1.0, max(progress, 1e-3) / schedule.warmup)  # the first step moves a little, too
     left = 1.0 - progress
     if schedule.decay > 0 and left < schedule.decay:
         return float(1.0 - (1.0 - max(left, 0.0) / schedule.decay) ** 0.5)

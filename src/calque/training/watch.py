@@ -10,10 +10,11 @@ from typing import Self
 
 from torch import Tensor
 
+from calque.errors import ModelError
 from calque.labels import Labels
 from calque.progress import Progress
 from calque.training.curves import draw_curves, mean_dice, sparkline
-from calque.training.loop import Hooks
+from calque.training.loop import Hooks, diverged
 from calque.training.run import FoldFolder, History, HistoryRow, read_history
 from calque.training.state import TrainingState, save_state
 
@@ -89,7 +90,10 @@ class Watch:
 
     def _look(self, rate: float, spent: float) -> None:
         begin = time.monotonic()
-        dice = self._validate(self._state.average)
+        try:
+            dice = self._validate(self._state.average)
+        except ModelError as problem:  # weights beyond all bounds, though the last gradient was still finite
+            raise diverged(f"validation at step {self._state.step}", problem.what) from problem
         self._look_cost += time.monotonic() - begin
         self._next_look = spent + 1.0 / LOOKS
         if not dice:

@@ -11,11 +11,12 @@ import torch
 from calque.dataset import Dataset, kfold
 from calque.errors import InputError, PlanError
 from calque.io import write_text_atomic
-from calque.model import Card, Model
+from calque.model import Model
 from calque.planning import Plan, Schedule
 from calque.prediction import PredictOptions, Predictor
 from calque.preparation import Store, prepare
 from calque.progress import SILENT, Progress
+from calque.training.ensemble import ensemble, fold_card
 from calque.training.loop import Clock, run_loop
 from calque.training.options import TrainOptions
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
@@ -98,12 +99,6 @@ def choose_split(dataset: Dataset, options: TrainOptions) -> Split:
         raise InputError("There is no such fold", expected=f"0 to {len(folds) - 1}, or all", got=options.fold)
     fold = folds[options.fold]
     return Split(train=fold.train, validation=fold.validation)
-
-
-def ensemble(folder: RunFolder) -> Model:
-    """All finished folds of a run as one model."""
-    models = [Model.load(fold.model) for fold in folder.folds() if fold.model.exists()]
-    return Model.ensemble(models)
 
 
 def _settle_plan(folder: RunFolder, plan: Plan, options: TrainOptions) -> Plan:
@@ -206,13 +201,6 @@ def _finish(setting: Setting, state: TrainingState, progress: Progress) -> None:
         predictor = _predictor(plan, state)
         scores = validate(predictor, setting.dataset, setting.split.validation, setting.folder, progress)
     weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
-    card = Card.new(
-        dataset=setting.dataset.name,
-        training_cases=len(setting.split.train),
-        fold=str(setting.options.fold),
-        seed=setting.options.seed,
-        steps=state.step,
-        seconds=state.seconds,
-        dice={} if scores is None else scores.mean_by_class("dice"),
-    )
+    options = setting.options
+    card = fold_card(setting.dataset.name, str(options.fold), options.seed, setting.split, state, scores)
     Model(plan, (weights,), card).save(setting.folder.model)

@@ -1,0 +1,225 @@
+"""The whole stage: it repeats, resumes, refuses, and leaves a model behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.synthetic import make_plan
+
+from calque.dataset import Dataset, open_dataset
+from calque.errors import InputError, PlanError, ReadError, TrainingError
+from calque.evaluation import Scores
+from calque.io import read_labels
+from calque.model import Model
+from calque.phantoms import write_phantoms
+from calque.planning import Augmentation, Normalisation, Plan, Schedule
+from calque.training import TrainOptions, train
+from calque.training.run import RunFolder, read_history
+
+STEPS = 8
+TWO_FOLDS = TrainOptions(folds=2)
+
+
+def two_folds(**changes: object) -> TrainOptions:
+    return TWO_FOLDS.model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("data")
+    return open_dataset(
+        write_phantoms(folder, "mr_brain", 4, shape=(12, 20, 18), spacing=(8, 8, 8), varied=True)
+    )
+
+
+def plan_for(dataset: Dataset, **changes: object) -> Plan:
+    base: dict[str, object] = {
+        "channels": dataset.channels,
+        "labels": dataset.labels,
+        "spacing": (8.0, 8.0, 8.0),
+        "normalisation": tuple(Normalisation(scheme="zscore") for _ in dataset.channels),
+        "augmentation": Augmentation(),
+        "schedule": Schedule(steps=STEPS, decay=0.5),
+        "batch": 2,
+    }
+    network = make_plan().network.model_copy(
+        update={"outputs": dataset.labels.outputs, "inputs": len(dataset.channels)}
+    )
+    return make_plan(**(base | {"network": network} | changes))
+
+
+class _StopAt:
+    """A progress that interrupts, as Ctrl-C does, after a number of training steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    @contextmanager
+    def task(self, name: str, total: float | None = None) -> Iterator[_StopAt | _Bar]:
+        yield self if name == "training" else _Bar()
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def say(self, message: str) -> None:
+        pass
+
+
+class _Bar:
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        pass
+
+
+def assert_same_weights(one: Model, two: Model) -> None:
+    for a, b in zip(one.members, two.members, strict=True):
+        assert set(a) == set(b)
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def finished(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
+    run = tmp_path_factory.mktemp("run")
+    return run, train(dataset, plan_for(dataset), run, TWO_FOLDS)
+
+
+def test_what_a_run_leaves_behind(dataset: Dataset, finished: tuple[Path, Model]) -> None:
+    run, model = finished
+    folder = RunFolder(run).fold(0)
+    scores = Scores.read(folder.scores)
+    assert len(scores.cases) == 2
+    assert scores.complete
+    for case in scores.cases:
+        truth = dataset.case(case.case).label
+        assert truth is not None
+        guess = read_labels(folder.validation / f"{case.case}.nii.gz", dataset.labels)
+        assert guess.grid.isclose(read_labels(truth).grid)
+    assert set(model.card.scores) == {f"Dice {name}" for name in dataset.labels.names}
+    assert model.card.steps == STEPS
+    assert folder.curves.stat().st_size > 1000
+    assert folder.stable.exists()
+    rows = read_history(folder.history)
+    assert any(row.dice for row in rows)
+    assert_same_weights(Model.load(RunFolder(run).model), model)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(
+    dataset: Dataset, finished: tuple[Path, Model], tmp_path: Path
+) -> None:
+    again = train(dataset, plan_for(dataset), tmp_path, TWO_FOLDS)
+    assert_same_weights(finished[1], again)
+    other = train(dataset, plan_for(dataset), tmp_path / "other", two_folds(seed=1))
+    assert any(not torch.equal(finished[1].members[0][n], other.members[0][n]) for n in other.members[0])
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6])
+def test_interrupted_and_resumed_it_ends_with_the_same_weights(
+    dataset: Dataset, finished: tuple[Path, Model], tmp_path: Path, stop: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, plan_for(dataset), tmp_path, TWO_FOLDS, _StopAt(stop))
+    assert not RunFolder(tmp_path).model.exists()
+    resumed = train(dataset, plan_for(dataset), tmp_path, two_folds(resume=True))
+    assert_same_weights(finished[1], resumed)
+    steps = [row.step for row in read_history(RunFolder(tmp_path).fold(0).history)]
+    assert steps == sorted(steps)
+
+
+def test_folds_come_together_as_an_ensemble(dataset: Dataset, tmp_path: Path) -> None:
+    plan = plan_for(dataset, schedule=Schedule(steps=2))
+    first = train(dataset, plan, tmp_path, two_folds(fold=0))
+    both = train(dataset, plan, tmp_path, two_folds(fold=1))
+    assert (len(first.members), len(both.members)) == (1, 2)
+    assert both.card.folds == ("0", "1")
+    with pytest.raises(InputError, match="another plan"):
+        train(dataset, plan_for(dataset, batch=3), tmp_path, two_folds(fold="all"))
+
+
+def test_all_cases_train_when_asked(dataset: Dataset, tmp_path: Path) -> None:
+    model = train(dataset, plan_for(dataset, schedule=Schedule(steps=2)), tmp_path, two_folds(fold="all"))
+    assert model.card.cases == len(dataset.cases)
+    assert model.card.scores == {}
+
+
+def test_a_run_is_not_overwritten(dataset: Dataset, finished: tuple[Path, Model]) -> None:
+    run, model = finished
+    before = RunFolder(run).model.read_bytes()
+    with pytest.raises(InputError, match="trained here before"):
+        train(dataset, plan_for(dataset), run, TWO_FOLDS)
+    assert RunFolder(run).model.read_bytes() == before
+    resumed = train(dataset, plan_for(dataset), run, two_folds(resume=True))  # nothing is left to do
+    assert_same_weights(model, resumed)
+
+
+def test_a_plan_for_other_data_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="other data"):
+        train(dataset, make_plan(), tmp_path, TWO_FOLDS)
+
+
+def test_a_budget_below_the_final_validation_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="validation at the end"):
+        train(dataset, plan_for(dataset, schedule=Schedule(seconds=1e-3)), tmp_path, TWO_FOLDS)
+
+
+def test_a_budget_in_seconds_trains_and_ends(dataset: Dataset, tmp_path: Path) -> None:
+    plan = plan_for(dataset, schedule=Schedule(seconds=4))
+    model = train(dataset, plan, tmp_path, TWO_FOLDS)
+    assert model.card.steps > 0
+    assert len(Scores.read(RunFolder(tmp_path).fold(0).scores).cases) == 2
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    plan = plan_for(dataset)
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, plan, tmp_path, TWO_FOLDS, _StopAt(2))
+    good = RunFolder(tmp_path).fold(0).checkpoint.read_bytes()
+    explosive = plan.optimiser.model_copy(update={"name": "sgd", "rate": 1e30, "clip": 1e30})
+    wild = plan_for(dataset, optimiser=explosive)
+    with pytest.raises(TrainingError, match="not a number"):
+        train(dataset, wild, tmp_path / "wild", TWO_FOLDS)
+    assert not RunFolder(tmp_path / "wild").fold(0).checkpoint.exists()
+    assert RunFolder(tmp_path).fold(0).checkpoint.read_bytes() == good
+
+
+def test_a_damaged_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, plan_for(dataset), tmp_path, TWO_FOLDS, _StopAt(2))
+    checkpoint = RunFolder(tmp_path).fold(0).checkpoint
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match=r"checkpoint\.safetensors"):
+        train(dataset, plan_for(dataset), tmp_path, two_folds(resume=True))
+
+
+def test_a_sick_case_is_named_before_training(dataset: Dataset, tmp_path: Path) -> None:
+    sick = tmp_path / "sick.nii.gz"
+    sick.write_bytes(dataset.cases[0].images[0].read_bytes()[:500])
+    cases = (replace(dataset.cases[0], images=(sick,)), *dataset.cases[1:])
+    broken = replace(dataset, cases=cases)
+    with pytest.raises((InputError, ReadError), match=dataset.cases[0].id):
+        train(broken, plan_for(dataset), tmp_path / "run", TWO_FOLDS)
+
+
+def test_pictures_train_as_volumes_do(tmp_path: Path) -> None:
+    data = open_dataset(write_phantoms(tmp_path / "data", "picture_2d", 4, shape=(1, 32, 32)))
+    network = make_plan().network.model_copy(
+        update={
+            "dimensions": 2,
+            "inputs": 3,
+            "outputs": data.labels.outputs,
+            "strides": ((1, 1, 1), (1, 2, 2)),
+            "kernels": ((1, 3, 3), (1, 3, 3)),
+        }
+    )
+    plan = plan_for(
+        data, spacing=(1.0, 1.0, 1.0), patch=(1, 32, 32), network=network, schedule=Schedule(steps=3)
+    )
+    model = train(data, plan, tmp_path / "run", TWO_FOLDS)
+    assert set(model.card.scores) == {f"Dice {name}" for name in data.labels.names}
