@@ -1,4 +1,12 @@
-"""Deciding how to train, from what the data look like and what the machine can do."""
+"""Deciding how to train, from what the data look like and what the machine can do.
+
+`plan` and `fingerprint` are imported when first used: they need torch and the readers, `Plan` does not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from calque.planning.model import (
     Augmentation,
@@ -11,6 +19,13 @@ from calque.planning.model import (
     Schedule,
 )
 
+if TYPE_CHECKING:
+    from calque.planning.looking import fingerprint
+    from calque.planning.planner import plan
+    from calque.planning.reasons import explain
+
+_HOME = {"fingerprint": "looking", "plan": "planner", "explain": "reasons"}
+
 __all__ = [
     "Augmentation",
     "Fingerprint",
@@ -20,4 +35,13 @@ __all__ = [
     "Optimiser",
     "Plan",
     "Schedule",
+    "explain",
+    "fingerprint",
+    "plan",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'calque.planning' has no attribute {name!r}")
+    return getattr(import_module(f"calque.planning.{_HOME[name]}"), name)

@@ -1,0 +1,212 @@
+"""`plan`: from a dataset and a budget to every decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from calque.dataset import Dataset
+from calque.errors import PlanError
+from calque.planning.looking import fingerprint
+from calque.planning.machine import Machine, find_machine, usable_memory
+from calque.planning.model import Augmentation, Forecast, Plan, Schedule
+from calque.planning.probe import Mode, capable_mode, step_seconds, time_modes
+from calque.planning.reasons import mode_reason, reasons
+from calque.planning.rules import Geometry, choose_geometry, choose_normalisation
+from calque.planning.search import LADDER, Choice, Limits, Rung, choose
+from calque.planning.size import prepared_bytes
+from calque.progress import SILENT, Progress
+
+DEFAULT_BUDGET = 30 * 60.0
+TRAINING_SHARE = 0.8  # of a time budget; the rest is for reading, preparing, validating
+
+_OVERHEAD = 1.15  # of a real step over a probed one: augmentation, optimiser, moving average
+_NOMINAL = {"cpu": 1e11, "cuda": 1e13}  # operations per second, where nothing is timed
+_NOMINAL_STEP = {"cpu": 6e11, "cuda": 2e13}  # operations, where steps are counted and not seconds
+_SAMPLE_STEP = 6e10  # operations of the step on which precisions are compared
+_PROBES = 3
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train.
+
+    Args:
+        seconds: for everything; None when steps are counted.
+        steps: to make; None when time rules.
+        memory: bytes; None: what the machine has.
+    """
+
+    seconds: float | None = None
+    steps: int | None = None
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and self.steps is not None:
+            raise PlanError(
+                "Give either a time or a number of steps", got=f"{self.seconds} s and {self.steps} steps"
+            )
+        for name in ("seconds", "steps", "memory"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e15:
+                raise PlanError(f"The budget's {name} must be above zero", got=value)
+
+
+def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the public function
+    dataset: Dataset,
+    *,
+    budget: float | None = None,
+    steps: int | None = None,
+    memory: int | None = None,
+    seed: int = 0,
+    probe: bool = True,
+    progress: Progress = SILENT,
+) -> Plan:
+    """Decide how to train on `dataset`.
+
+    Args:
+        dataset: its annotated cases are read once.
+        budget: seconds for everything, preparation and validation included; 30 minutes by default.
+        steps: a number of training steps instead; nothing that is timed then influences the plan.
+        memory: bytes that training may take; by default 70 % of what is free.
+        seed: of the choice of voxels that are looked at.
+        probe: time real steps on this machine; else nominal speeds are assumed, and there is no forecast.
+        progress: who listens.
+
+    Raises:
+        DatasetError: nothing is annotated, or cases cannot be read.
+        PlanError: the budget contradicts itself.
+        ResourceError: not even the smallest training fits the memory.
+    """
+    if budget is None and steps is None:
+        budget = DEFAULT_BUDGET
+    limits = Budget(budget, steps, memory)
+    geometry = choose_geometry(fingerprint(dataset, seed=seed, progress=progress))
+    return decide(dataset, geometry, limits, find_machine(), probe=probe, progress=progress)
+
+
+def decide(
+    dataset: Dataset,
+    geometry: Geometry,
+    budget: Budget,
+    machine: Machine,
+    *,
+    probe: bool = True,
+    progress: Progress = SILENT,
+) -> Plan:
+    """`plan` from a fingerprint that is already known; voxels are not read."""
+    counted = budget.steps is not None
+    room = budget.memory or usable_memory(machine, steady=counted)
+    search = _Search(dataset, geometry, budget, machine, room)
+    mode, why_mode = capable_mode(machine), "the processor computes it in hardware, as it says itself"
+    if counted or not probe:
+        choice = search.choose(mode, _NOMINAL[machine.device])
+        seconds = search.measure(choice, mode) if probe else None
+    else:
+        with progress.task("Timing training steps", 1 + _PROBES) as bar:
+            mode, rate, why_mode = search.probe_modes()
+            bar.advance(note=mode[0])
+            choice, seconds = search.settle(mode, rate)
+            bar.advance(_PROBES)
+    return _assemble(search, choice, mode, seconds, why_mode)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What a choice is made from."""
+
+    dataset: Dataset
+    geometry: Geometry
+    budget: Budget
+    machine: Machine
+    memory: int
+
+    def choose(self, mode: Mode, rate: float) -> Choice:
+        """The best that suits the budget at `rate` operations per second."""
+        if self.budget.steps is not None:
+            return self.within(mode, self._counted)
+        usable = (self.budget.seconds or DEFAULT_BUDGET) * TRAINING_SHARE
+        return self.within(mode, lambda rung: rate * usable / rung.steps)
+
+    def _counted(self, rung: Rung) -> float:
+        enough = (self.budget.steps or 0) >= rung.steps or rung is LADDER[-1]
+        return _NOMINAL_STEP[self.machine.device] if enough else 0.0
+
+    def within(self, mode: Mode, flops: Callable[[Rung], float]) -> Choice:
+        """The best with at most `flops` operations per step."""
+        counted = self.budget.steps is not None
+        limits = Limits(self.memory, mode[0], self.machine.device, flops, shrink=counted)
+        return choose(self.geometry, len(self.dataset.channels), self.dataset.labels.outputs, limits)
+
+    def measure(self, choice: Choice, mode: Mode) -> float:
+        """Seconds of a whole training step."""
+        patch = choice.topology.patch
+        return _OVERHEAD * step_seconds(choice.network, patch, choice.batch, mode, self.machine.device)
+
+    def probe_modes(self) -> tuple[Mode, float, str]:
+        """The fastest precision and layout, operations per second with it, and the timings in words."""
+        sample = self.within(("f32", False), lambda rung: _SAMPLE_STEP if rung is LADDER[-1] else 0.0)
+        times = time_modes(sample.network, sample.topology.patch, sample.batch, self.machine)
+        mode = min(times, key=lambda key: times[key])
+        return mode, sample.flops / (times[mode] * _OVERHEAD), mode_reason(times)
+
+    def settle(self, mode: Mode, rate: float) -> tuple[Choice, float]:
+        """Choose, time the choice, and choose again at the rate it showed, until the choice stays."""
+        choice = self.choose(mode, rate)
+        seconds = self.measure(choice, mode)
+        for _ in range(_PROBES - 1):
+            again = self.choose(mode, choice.flops / seconds)
+            if again == choice:
+                break
+            choice, seconds = again, self.measure(again, mode)
+        return choice, seconds
+
+
+def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None, why_mode: str) -> Plan:
+    geometry, dataset, budget = search.geometry, search.dataset, search.budget
+    flat = geometry.dimensions == 2
+    schedule = _schedule(budget)
+    forecast = None if seconds is None else _forecast(search, choice, mode, seconds)
+    try:
+        return Plan(
+            dataset=dataset.name,
+            channels=dataset.channels,
+            labels=dataset.labels,
+            orientation=geometry.orientation,
+            spacing=geometry.spacing,
+            separate_z=geometry.separate_z,
+            normalisation=choose_normalisation(geometry.fingerprint, dataset.channels),
+            patch=choice.topology.patch,
+            batch=choice.batch,
+            network=choice.network,
+            augmentation=Augmentation(mirror=(not flat, True, True)),
+            schedule=schedule,
+            precision=mode[0],
+            channels_last=mode[1],
+            fingerprint=geometry.fingerprint,
+            forecast=forecast,
+            reasons={**reasons(geometry, choice, schedule), "precision": why_mode, "channels_last": why_mode},
+        )
+    except ValidationError as problem:
+        raise PlanError("No plan can be made from this dataset", where=dataset.root, got=problem) from problem
+
+
+def _schedule(budget: Budget) -> Schedule:
+    if budget.steps is not None:
+        return Schedule(steps=budget.steps)
+    return Schedule(seconds=(budget.seconds or DEFAULT_BUDGET) * TRAINING_SHARE)
+
+
+def _forecast(search: _Search, choice: Choice, mode: Mode, seconds: float) -> Forecast:
+    geometry, budget = search.geometry, search.budget
+    one = prepared_bytes(geometry.fingerprint, geometry.spacing, len(search.dataset.channels))
+    usable = (budget.seconds or DEFAULT_BUDGET) * TRAINING_SHARE
+    return Forecast(
+        machine=search.machine.name,
+        step_seconds=seconds,
+        steps=budget.steps or max(1, round(usable / seconds)),
+        train_memory_bytes=choice.memory(mode[0]),
+        store_bytes=one * geometry.fingerprint.cases,
+    )

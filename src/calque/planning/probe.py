@@ -1,0 +1,76 @@
+"""Timing real training steps on this machine."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import torch
+from torch.nn import functional
+
+from calque.geometry import Shape
+from calque.nets import NetworkConfig, build
+from calque.planning.machine import Machine, fast_bf16
+
+Precision = Literal["f32", "bf16"]
+Mode = tuple[Precision, bool]
+"""Precision, and whether channels come last in memory."""
+
+_TIMED = 2
+
+
+def step_seconds(config: NetworkConfig, patch: Shape, batch: int, mode: Mode, device: str = "cpu") -> float:
+    """Seconds of one training step: forward, cross-entropy on each output, backward.
+
+    One step to warm up, then the faster of two. The network and the data are random.
+
+    Args:
+        config: of the network.
+        patch: (z, y, x).
+        batch: samples.
+        mode: precision and memory layout.
+        device: torch's name.
+    """
+    precision, channels_last = mode
+    network = build(config).to(device).train()
+    last = torch.channels_last_3d if config.dimensions == 3 else torch.channels_last
+    if channels_last:
+        network = network.to(memory_format=last)  # type: ignore[call-overload]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, config.inputs, *patch, generator=generator).to(device)
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last_3d)
+    seconds = []
+    for _ in range(1 + _TIMED):
+        _wait(device)
+        start = time.perf_counter()
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            outputs = network(images)
+        loss = torch.stack([functional.cross_entropy(o.float(), _target(o)) for o in outputs]).sum()
+        network.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def capable_mode(machine: Machine) -> Mode:
+    """Precision and layout by what the processor says it can do, without timing."""
+    return ("bf16" if fast_bf16(machine) else "f32", machine.device == "cuda")
+
+
+def time_modes(config: NetworkConfig, patch: Shape, batch: int, machine: Machine) -> dict[Mode, float]:
+    """Seconds per step of each precision and layout; on a GPU only of the one that is known to be best."""
+    modes: list[Mode] = [("f32", False), ("f32", True), ("bf16", False), ("bf16", True)]
+    if machine.device == "cuda":
+        modes = [capable_mode(machine)]
+    return {mode: step_seconds(config, patch, batch, mode, machine.device) for mode in modes}
+
+
+def _target(output: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(output.shape[0], *output.shape[2:], dtype=torch.long, device=output.device)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
