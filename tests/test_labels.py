@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from calque.errors import InputError, LabelError
-from calque.labels import Label, Labels, Region, default_colour
+from calque.labels import Label, Labels, Region, default_colour, present_values
 
 
 @st.composite
@@ -122,3 +122,22 @@ def test_contradictions_are_refused() -> None:
         Label(name="a", value=1, colour=(1, 2, 256))
     with pytest.raises(InputError):
         Labels.from_json('{"classes": []}')
+
+
+@given(
+    st.sampled_from(["u1", "u2", "i2", "i4"]),
+    st.lists(st.integers(0, 127) | st.integers(0, 255), min_size=1, max_size=40),
+    st.sampled_from([(-1,), (1, -1), (1, 1, -1)]),
+)
+def test_present_values_are_those_that_sorting_finds(
+    dtype: str, values: list[int], shape: tuple[int, ...]
+) -> None:
+    array = np.array(values, dtype).reshape(shape)
+    assert present_values(array) == tuple(np.unique(array).tolist())
+
+
+def test_undeclared_values_are_refused_with_their_place() -> None:
+    labels = Labels.from_names({"a": 1}, ignore=9)
+    labels.require_declared(np.array([0, 1, 9], np.uint8))
+    with pytest.raises(LabelError, match=r"case 7(.|\n)*\[3, 4\]"):
+        labels.require_declared(np.array([[4, 3], [3, 0]], np.uint8), where="case 7")

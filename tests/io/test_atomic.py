@@ -6,11 +6,12 @@ import errno
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from calque.errors import InputError, ResourceError
 from calque.geometry import Grid
@@ -71,6 +72,43 @@ def small_files_only() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def _numpy(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(9999))
+
+
+def _safetensors(path: Path) -> None:
+    save_file({"a": np.zeros(9999)}, path)
+
+
+def _zip(path: Path) -> None:
+    np.savez(path, a=np.zeros(9999))
+
+
+@pytest.mark.parametrize("write", [_numpy, _safetensors, _zip])
+def test_libraries_that_lose_the_cause(
+    tmp_path: Path, small_files_only: None, write: Callable[[Path], None]
+) -> None:
+    def fill() -> None:
+        with atomic_path(tmp_path / "a.npz") as aside:
+            write(aside)
+
+    with pytest.raises(ResourceError, match=r"a\.npz"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trouble_elsewhere_is_not_taken_for_ours(tmp_path: Path) -> None:
+    def read_another() -> None:
+        with atomic_path(tmp_path / "a.txt"):
+            (tmp_path / "b").mkdir()
+            (tmp_path / "b").read_bytes()
+
+    with pytest.raises(IsADirectoryError):
+        read_another()
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])

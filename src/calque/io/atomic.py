@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -44,8 +45,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _flush(aside)
         aside.replace(path)
         _flush_folder(path.parent)
-    except OSError as problem:
-        raise explain_write(problem, path) from problem
+    except Exception as problem:
+        explained = _explained(problem, aside, path)
+        if explained is None:
+            raise
+        raise explained from problem
     finally:
         _remove(aside)
 
@@ -61,20 +65,37 @@ def write_text_atomic(path: Path | str, text: str) -> None:
     write_bytes_atomic(path, text.encode("utf-8"))
 
 
-def explain_write(problem: OSError, path: Path) -> CalqueError | OSError:
-    """The error to raise for `problem`, met while writing `path`; `problem` itself where it is neither."""
-    if problem.errno in _FULL:
+def _explained(problem: Exception, aside: Path, path: Path) -> CalqueError | None:
+    """What to raise instead of `problem`; None where it has nothing to do with writing `path`."""
+    code = _code(problem)
+    if code in _FULL:
         return ResourceError(
-            "The disk is full",
-            where=path,
-            got=problem.strerror,
-            fix="free some space, or choose another disk",
+            "The disk is full", where=path, got=problem, fix="free some space, or choose another disk"
         )
-    if problem.errno in _REFUSED:
+    if code in _REFUSED and _ours(getattr(problem, "filename", None), aside, path):
         return InputError(
             "This cannot be written", where=path, got=problem, fix="choose another place for the output"
         )
-    return problem
+    return None
+
+
+def _ours(named: str | None, aside: Path, path: Path) -> bool:
+    """Whether the file that the system refused is one that we write, or a folder above it."""
+    if named is None:
+        return True
+    refused = Path(named)
+    return refused in (path, *path.parents) or aside in (refused, *refused.parents)
+
+
+def _code(problem: Exception) -> int | None:
+    """The system's error number, also where a library tells it in words alone."""
+    if isinstance(problem, OSError) and problem.errno is not None:
+        return problem.errno
+    text = str(problem)
+    if isinstance(problem, OSError) and re.fullmatch(r"\d+ requested and \d+ written", text):
+        return errno.ENOSPC  # numpy's way to say that a write fell short
+    rust = re.search(r"\(os error (\d+)\)", text)  # safetensors
+    return int(rust.group(1)) if rust else None
 
 
 def _flush(path: Path) -> None:
