@@ -196,11 +196,11 @@ class _Recorder:
         self.notes: list[str] = []
 
     @contextmanager
-    def task(self, name: str, total: float | None = None) -> Iterator[Task]:  # noqa: ARG002
+    def task(self, name: str, total: float | None = None) -> Iterator[Task]:
         self.total = total
         yield self
 
-    def advance(self, amount: float = 1.0, note: str = "") -> None:  # noqa: ARG002
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
         self.notes.append(note)
 
     def say(self, message: str) -> None:

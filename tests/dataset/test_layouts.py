@@ -83,6 +83,8 @@ def test_labels_in_both_spellings(
         ({"labels": {"a": 1, "b": 1}}, "unique"),
         ({"labels": {"a": "b"}}, "whole number"),
         ({"labels": {"a": -1}}, "whole number"),
+        ({"labels": {"a": "²"}}, "whole number"),
+        ({"labels": {"9" * 5000: "a"}}, "whole number"),
         ({"training": [{"image": "a/x.nii"}, {"image": "b/x.nii"}]}, "unique"),
     ],
 )
@@ -91,7 +93,7 @@ def test_a_broken_description_is_explained(tmp_path: Path, changes: Any, what: s
         open_dataset(edit(msd(tmp_path), **changes))
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[]", b"null", b""])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[]", b"null", b"", b"[" * 99999, b"1" * 9999])
 def test_a_description_that_is_no_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dataset.json").write_bytes(content)
     with pytest.raises(DatasetError, match=r"dataset\.json"):

@@ -86,9 +86,7 @@ def _parse(path: Path, form: type[Parsed]) -> Parsed:
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8-sig"))
         return form.model_validate(document)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
-        raise DatasetError("The dataset's description cannot be read", where=path, got=problem) from None
-    except ValidationError as problem:
+    except ValidationError as problem:  # before ValueError, of which it is one
         wrong = [f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in problem.errors()]
         raise DatasetError(
             "The dataset's description is not as it should be",
@@ -96,6 +94,8 @@ def _parse(path: Path, form: type[Parsed]) -> Parsed:
             expected='"labels", and "training" as a list of {"image": ..., "label": ...}',
             got="; ".join(wrong[:5]),
         ) from None
+    except (OSError, ValueError, RecursionError) as problem:  # not UTF-8, not JSON, nested without end
+        raise DatasetError("The dataset's description cannot be read", where=path, got=problem) from None
 
 
 def _case(entry: _Entry, root: Path, split: str | None) -> Case:
@@ -116,9 +116,9 @@ def _labels(declared: dict[str, str | int | list[int]], path: Path) -> Labels:
         if isinstance(entry, list):
             regions[key] = entry
             continue
-        flipped = isinstance(entry, str) and key.isdigit()  # {"1": "liver"}, not {"liver": 1}
+        flipped = isinstance(entry, str) and key.isdecimal()  # {"1": "liver"}, not {"liver": 1}
         name, number = (str(entry), key) if flipped else (key, str(entry))
-        if not number.isdigit():
+        if not number.isdecimal() or len(number) > 9:
             raise DatasetError(
                 "A label's value is a whole number",
                 where=path,
