@@ -112,6 +112,8 @@ def demo(
         model.predictor(),
         [case.images for case in aside.cases],
         predicted,
+        overlay=True,
+        objects=True,
         progress=progress,
     )
     scores = evaluate(predicted, _copy_truth(aside, truth), labels=dataset.labels, progress=progress)

@@ -23,6 +23,9 @@ def predict(
     precision: Annotated[Literal["auto", "bf16", "f32"], typer.Option(help="Of convolutions.")] = "auto",
     overlay: Annotated[bool, typer.Option("--overlay", help="Also a picture of each scan.")] = False,
     objects: Annotated[bool, typer.Option("--objects", help="Also tables of the objects.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave scans alone whose label map is there.")
+    ] = False,
     json: Json = None,
 ) -> None:
     """Label every voxel of some scans. Exit code 1 if one of them could not be predicted.
@@ -36,10 +39,18 @@ def predict(
     screen = Screen(json)
     predictor = Model.load(model).predictor(PredictOptions(mirror=mirror, precision=precision))
     result = predict_files(
-        predictor, inputs, output, overlay=overlay, objects=objects, progress=screen.progress
+        predictor,
+        inputs,
+        output,
+        overlay=overlay,
+        objects=objects,
+        overwrite=not skip_existing,
+        progress=screen.progress,
     )
     for failure in result.failed:
         screen.say(f"failed: {failure.case}: {failure.error}")
+    if result.skipped:
+        screen.say(f"{len(result.skipped)} scans skipped, their label maps are there")
     screen.say(f"{len(result.done)} of {len(result.done) + len(result.failed)} scans predicted: {output}")
     screen.json(result)
     if result.failed:
