@@ -1,0 +1,194 @@
+"""Folders of scans: every one is accounted for, nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from calque.errors import CalqueError, InputError, ResourceError
+from calque.geometry import Grid
+from calque.image import LabelMap
+from calque.io import read_labels, write_image
+from calque.prediction import PredictOptions, Predictor, cohort, predict
+from calque.progress import Silent
+
+from .fakes import Threshold, image_on, threshold_plan
+
+GRID = Grid.from_parts((8, 9, 10), (1, 1, 1), origin=(3, -4, 5))
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    return Predictor(threshold_plan(), [Threshold()], PredictOptions(precision="f32"))
+
+
+def classes(seed: int) -> np.ndarray:
+    array = np.zeros(GRID.shape, np.float32)
+    array[2:5, 2 : 4 + seed, 3:6] = 1
+    array[6, 6, 6] = 2
+    return array
+
+
+@pytest.fixture
+def scans(tmp_path) -> Path:
+    folder = tmp_path / "scans"
+    for number in range(3):
+        write_image(image_on(GRID, classes(number)), folder / f"case{number}.nii.gz")
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_folder_becomes_a_folder(predictor, scans, tmp_path):
+    result = predict(predictor, scans, tmp_path / "out")
+    assert [done.case for done in result.done] == ["case0", "case1", "case2"]
+    assert (result.failed, result.skipped) == ((), ())
+    assert names(tmp_path / "out") == {f"case{k}.nii.gz" for k in range(3)}
+    for number, done in enumerate(result.done):
+        written = read_labels(done.output, predictor.plan.labels)
+        assert written.grid.isclose(GRID)
+        np.testing.assert_array_equal(
+            written.array, predictor.plan.labels.to_values(classes(number).astype(np.uint8))
+        )
+
+
+def test_one_scan_may_be_given_a_file_name(predictor, scans, tmp_path):
+    predict(predictor, scans / "case1.nii.gz", tmp_path / "deep" / "mask.nii.gz")
+    assert names(tmp_path / "deep") == {"mask.nii.gz"}
+
+
+def test_pictures_and_tables_are_written_on_request(predictor, scans, tmp_path):
+    predict(predictor, [scans / "case2.nii.gz"], tmp_path, overlay=True, objects=True)
+    with Pillow.open(tmp_path / "case2_overlay.png") as picture:
+        assert picture.mode == "RGB"
+    rows = list(csv.DictReader((tmp_path / "case2_objects.csv").read_text().splitlines()))
+    assert [(row["name"], row["voxels"]) for row in rows] == [("organ", "36"), ("lesion", "1")]
+    assert [o["voxels"] for o in json.loads((tmp_path / "case2_objects.json").read_text())] == [36, 1]
+
+
+@pytest.mark.parametrize("sickness", ["truncated", "NaN", "channels"])
+def test_a_sick_scan_is_named_and_the_others_go_on(predictor, scans, tmp_path, sickness):
+    sick = scans / "case1.nii.gz"
+    if sickness == "truncated":
+        sick.write_bytes(sick.read_bytes()[:100])
+    elif sickness == "NaN":
+        write_image(image_on(GRID, np.full(GRID.shape, np.nan, np.float32)), sick)
+    else:
+        write_image(image_on(GRID, np.ones((2, *GRID.shape), np.float32)), sick)
+    result = predict(predictor, scans, tmp_path / "out")
+    assert [done.case for done in result.done] == ["case0", "case2"]
+    assert [failure.case for failure in result.failed] == ["case1"]
+    assert "case1.nii.gz" in result.failed[0].error
+    assert names(tmp_path / "out") == {"case0.nii.gz", "case2.nii.gz"}
+
+
+def test_a_missing_channel_is_named(tmp_path):
+    predictor = Predictor(threshold_plan(("T1", "T2")), [Threshold()])
+    for name in ("a_0000", "a_0001", "b_0000"):
+        write_image(image_on(GRID, classes(0)), tmp_path / "scans" / f"{name}.nii.gz")
+    result = predict(predictor, tmp_path / "scans", tmp_path / "out")
+    assert [done.case for done in result.done] == ["a"]
+    assert "b_0001.nii.gz" in result.failed[0].error
+
+
+def test_what_is_there_is_skipped_or_made_again(predictor, scans, tmp_path):
+    out = tmp_path / "out"
+    predict(predictor, scans / "case0.nii.gz", out)
+    before = (out / "case0.nii.gz").stat().st_ino
+    result = predict(predictor, scans, out, overwrite=False)
+    assert result.skipped == ("case0",)
+    assert [done.case for done in result.done] == ["case1", "case2"]
+    assert (out / "case0.nii.gz").stat().st_ino == before
+    assert len(predict(predictor, scans, out).done) == 3
+
+
+def test_a_scan_is_never_replaced_by_its_mask(predictor, scans):
+    before = (scans / "case0.nii.gz").read_bytes()
+    for output in (scans, scans / "case0.nii.gz"):
+        with pytest.raises(InputError, match="replace a scan"):
+            predict(predictor, scans / "case0.nii.gz", output)
+    assert (scans / "case0.nii.gz").read_bytes() == before
+
+
+def test_many_scans_do_not_go_into_one_file(predictor, scans, tmp_path):
+    with pytest.raises(InputError, match="one file"):
+        predict(predictor, scans, tmp_path / "mask.nii.gz")
+
+
+def test_a_file_is_not_a_folder(predictor, scans, tmp_path):
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(InputError, match="not a folder"):
+        predict(predictor, scans, tmp_path / "out")
+
+
+def test_twins_are_refused_before_anything_is_written(predictor, scans, tmp_path):
+    write_image(image_on(GRID, classes(0)), tmp_path / "other" / "case2.nii.gz")
+    with pytest.raises(InputError, match="Two scans"):
+        predict(predictor, [scans, tmp_path / "other"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def failing(error: BaseException):
+    def write(label_map: LabelMap, path: Path) -> None:
+        raise error
+
+    return write
+
+
+def test_a_full_disk_ends_the_run(predictor, scans, tmp_path, monkeypatch):
+    monkeypatch.setattr(cohort, "write_labels", failing(ResourceError("The disk is full")))
+    with pytest.raises(ResourceError):
+        predict(predictor, scans, tmp_path / "out")
+
+
+def test_a_scan_that_cannot_be_written_is_named(predictor, scans, tmp_path, monkeypatch):
+    monkeypatch.setattr(cohort, "write_labels", failing(InputError("This cannot be written")))
+    assert len(predict(predictor, scans, tmp_path / "out").failed) == 3
+
+
+def test_too_little_memory_for_one_scan_is_named(predictor, scans, tmp_path, monkeypatch):
+    monkeypatch.setattr(Predictor, "__call__", lambda self, image: failing(MemoryError())(None, None))
+    result = predict(predictor, scans, tmp_path / "out")
+    assert [f.case for f in result.failed] == ["case0", "case1", "case2"]
+    assert "memory" in result.failed[0].error
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_sick_scan(predictor, scans, tmp_path, monkeypatch):
+    monkeypatch.setattr(Predictor, "__call__", lambda self, image: failing(ZeroDivisionError())(None, None))
+    with pytest.raises(ZeroDivisionError):
+        predict(predictor, scans, tmp_path / "out")
+
+
+def test_an_interrupted_run_leaves_only_whole_files(predictor, scans, tmp_path):
+    class Impatient(Silent):
+        def task(self, name: str, total: float | None = None):
+            class Task:
+                def __enter__(self):
+                    return self
+
+                def __exit__(self, *_: object) -> None:
+                    pass
+
+                def advance(self, amount: float = 1.0, note: str = "") -> None:
+                    raise KeyboardInterrupt
+
+            return Task()
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(predictor, scans, tmp_path / "out", progress=Impatient())
+    assert names(tmp_path / "out") <= {"case0.nii.gz"}
+    for path in (tmp_path / "out").iterdir():
+        assert read_labels(path, predictor.plan.labels).grid.isclose(GRID)
+
+
+def test_the_result_goes_through_json(predictor, scans, tmp_path):
+    (scans / "case1.nii.gz").write_bytes(b"")
+    result = predict(predictor, scans, tmp_path / "out")
+    assert cohort.CohortResult.from_json(result.to_json(), error=CalqueError) == result
