@@ -1,0 +1,224 @@
+"""`report`: from a run or scores to one HTML file."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from calque import __version__
+from calque.errors import InputError
+from calque.evaluation import METRICS, Scores
+from calque.io import write_text_atomic
+from calque.reporting.pictures import ERROR_COLOURS
+from calque.reporting.sections import check_section, curve_chart, pictured_cases, plan_lines, spread_charts
+from calque.reporting.source import Material, from_run, from_scores
+from calque.reporting.tables import (
+    case_heads,
+    case_rows,
+    css,
+    every_line,
+    ranking_metric,
+    shown_metrics,
+    summary_rows,
+)
+from calque.reporting.voice import Voice
+
+_PAGE = Path(__file__).parent / "page"
+_CARDS = ("dice", "nsd", "hd95")
+_PACKAGES = ("torch", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A headline figure."""
+
+    title: str
+    value: str
+    note: str
+
+
+def report(
+    source: Path | str | Scores,
+    output: Path | str,
+    *,
+    lang: str = "en",
+    truth: Path | str | None = None,
+    predicted: Path | str | None = None,
+    images: Path | str | None = None,
+) -> Path:
+    """Write one self-contained HTML file: figures with intervals, charts, pictures, plan, how to reproduce.
+
+    It needs nothing from outside and opens from a mail. A run knows its own files; for scores, give the
+    folders of masks, and of scans, to have pictures.
+
+    Args:
+        source: a run's folder, a JSON file of `Scores`, or `Scores`.
+        output: the file to write.
+        lang: "en" or "fr".
+        truth: folder of true masks, with scores only.
+        predicted: folder of predicted masks, with scores only.
+        images: folder of scans, with scores only.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: the source holds no scores, or the language is unknown.
+        ReadError: a file cannot be read.
+    """
+    t, output = Voice(lang), Path(output)
+    t("title")  # an unknown language is refused before anything is read
+    folders = [None if path is None else Path(path) for path in (truth, predicted, images)]
+    if not isinstance(source, Scores) and Path(source).is_dir():
+        if any(folders):
+            raise InputError(
+                "A run knows its own files", where=source, fix="leave truth, predicted, images out"
+            )
+        material = from_run(Path(source))
+    else:
+        material = from_scores(source if isinstance(source, Scores) else Path(source), *folders)
+    write_text_atomic(output, render(material, output, t))
+    return output
+
+
+def render(material: Material, output: Path, t: Voice) -> str:
+    """The page; everything that comes from files or names is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scores = material.scores
+    how = scores.bootstrap
+    ranking = t(f"metric.{ranking_metric(scores)}")
+    context = {
+        "style": Markup((_PAGE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        "script": Markup((_PAGE / "sort.js").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        "t": t,
+        "count": t.count,
+        "lang": t.lang,
+        "version": __version__,
+        "m": material,
+        "kicker": t("kicker.run" if material.run else "kicker.scores"),
+        "lead": _lead(material, t),
+        "cards": _cards(scores, t),
+        "findings": _findings(scores, t),
+        "shown": [METRICS[name] for name in shown_metrics(scores)],
+        "summary": summary_rows(scores, t),
+        "everything": every_line(scores, t),
+        "interval_title": t("interval", level=t.level(how)).capitalize(),
+        "intervals": t("interval.how", level=t.level(how), resamples=t.number(how.resamples), seed=how.seed),
+        "spreads": spread_charts(scores, t),
+        "pictures": pictured_cases(material, t),
+        "classes": [{"name": c.name, "colour": css(c.colour)} for c in scores.labels.classes],
+        "error_colours": [(kind, css(colour)) for kind, colour in ERROR_COLOURS.items()],
+        "case_heads": case_heads(scores, t),
+        "case_rows": case_rows(scores, t),
+        "cases_caption": t("table.caption", metric=ranking),
+        "curves": curve_chart(material, t),
+        "plan": plan_lines(material.plan, t) if material.plan else (),
+        "check": check_section(material, t),
+        "metrics": [METRICS[name] for name in scores.metrics],
+        "tolerances": _tolerances(scores, t),
+        "commands": _commands(material, output, t),
+        "versions": _versions(),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    flat = any(cut.slice.plane == "picture" for case in context["pictures"] for cut in case.slices)  # type: ignore[attr-defined]
+    context["pictures_note"] = t("pictures.note.flat" if flat else "pictures.note", metric=ranking)
+    context["sections"] = _sections(context, t)
+    return environment.get_template("report.html").render(context)
+
+
+def _sections(context: dict[str, object], t: Voice) -> list[tuple[str, str]]:
+    """Anchors and names of the sections that are there."""
+    optional = {
+        "distributions": "spreads",
+        "pictures": "pictures",
+        "curves": "curves",
+        "plan": "plan",
+        "check": "check",
+    }
+    names = {"cases": "table"}
+    order = (
+        "summary",
+        "distributions",
+        "pictures",
+        "cases",
+        "curves",
+        "plan",
+        "check",
+        "methods",
+        "reproduce",
+    )
+    return [(s, t(names.get(s, s))) for s in order if s not in optional or context[optional[s]]]
+
+
+def _lead(material: Material, t: Voice) -> str:
+    scores = material.scores
+    n = t.count(len(scores.cases))
+    people = len({case.patient for case in scores.cases})
+    if people != len(scores.cases):
+        n = f"{n} ({t.patients(people)})"
+    if not material.plan:
+        return t("lead.scores", n=n)
+    network = material.plan.network
+    what = t("lead.network", kind=network.kind, dimensions=network.dimensions)
+    folds = material.trained_on
+    if len(folds) == 1:
+        return t("lead.run", plan=what, train=t.count(next(iter(folds.values()))), dataset=material.name, n=n)
+    return t("lead.folds", plan=what, folds=len(folds), dataset=material.name, n=n)
+
+
+def _cards(scores: Scores, t: Voice) -> list[Card]:
+    cards = []
+    several = len(scores.labels.classes) > 1
+    for name in [name for name in _CARDS if name in scores.metrics] or scores.metrics[:3]:
+        summary, title = scores.foreground[name], t(f"metric.{name}")
+        unit = METRICS[name].unit
+        value = t.figure(name, summary.mean) + (f"\u202f{unit}" if unit else "")
+        title = t("mean_of", metric=title) if several else title
+        cards.append(Card(title, value, t.interval(name, summary, scores.bootstrap)))
+    people = len({case.patient for case in scores.cases})
+    cards.append(Card(t("cases.title"), t.number(len(scores.cases)), t.patients(people)))
+    return cards
+
+
+def _findings(scores: Scores, t: Voice) -> list[tuple[str, tuple[str, ...]]]:
+    found = scores.findings
+    failed = tuple(f"{failure.case}: {failure.error}" for failure in found.failed)
+    groups = (("failed", failed), ("missing", found.missing), ("unexpected", found.unexpected))
+    return [(t(f"findings.{name}"), cases) for name, cases in groups if cases]
+
+
+def _tolerances(scores: Scores, t: Voice) -> str:
+    values = set(scores.tolerance_mm.values())
+    if len(values) == 1:
+        text = f"{t.number(values.pop(), 1)}\u202fmm"
+    else:
+        text = ", ".join(f"{name} {t.number(mm, 1)}\u202fmm" for name, mm in scores.tolerance_mm.items())
+    return t("methods.tolerance", tolerances=text)
+
+
+def _commands(material: Material, output: Path, t: Voice) -> list[tuple[str, str]]:
+    if material.run is None:
+        return [(t("reproduce.scores"), "calque evaluate PRED TRUTH --json SCORES.json")]
+    run, root = shlex.quote(str(material.run)), shlex.quote(str(material.root))
+    return [
+        (t("reproduce.train"), f"calque train {root} --plan {run}/plan.json -o RUN"),
+        (t("reproduce.report"), f"calque report {run} -o {shlex.quote(str(output))} --lang {t.lang}"),
+    ]
+
+
+def _versions() -> str:
+    found = [f"Calque {__version__}", f"Python {platform.python_version()}"]
+    return ", ".join(found + [f"{name} {metadata.version(name)}" for name in _PACKAGES])

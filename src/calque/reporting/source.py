@@ -1,0 +1,159 @@
+"""What a report is made of, gathered from a run or from scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from calque.dataset.findings import CheckReport
+from calque.errors import InputError, ReadError
+from calque.evaluation import Scores, summarise
+from calque.evaluation.scores import Failure, Findings
+from calque.io import stem_of, suffix_of
+from calque.planning import Plan
+
+if TYPE_CHECKING:
+    from calque.training.run import HistoryRow, RunFolder
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where the voxels of a case lie; images may be empty (a report without scans shows masks alone)."""
+
+    truth: Path
+    predicted: Path
+    images: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a report is made of; what is None or empty has no section.
+
+    Args:
+        name: of the dataset or the file, for the title.
+        scores: of every validated fold together.
+        files: by case.
+        plan: what was trained.
+        histories: rows by name of fold.
+        trained_on: training cases by name of fold.
+        root: of the dataset.
+        run: the run's folder.
+        check: what the data check found.
+    """
+
+    name: str
+    scores: Scores
+    files: Mapping[str, CaseFiles]
+    plan: Plan | None = None
+    histories: Mapping[str, tuple[HistoryRow, ...]] = field(default_factory=dict)
+    trained_on: Mapping[str, int] = field(default_factory=dict)
+    root: str | None = None
+    run: Path | None = None
+    check: CheckReport | None = None
+
+
+def from_scores(
+    source: Scores | Path,
+    truth: Path | None = None,
+    predicted: Path | None = None,
+    images: Path | None = None,
+) -> Material:
+    """From scores, and folders of masks and scans for pictures."""
+    scores = source if isinstance(source, Scores) else Scores.read(source)
+    if (truth is None) != (predicted is None) or (images is not None and truth is None):
+        raise InputError("Pictures need both masks", expected="truth and predicted, and perhaps images")
+    files: dict[str, CaseFiles] = {}
+    if truth is not None and predicted is not None:
+        wanted, guessed = _by_stem(truth), _by_stem(predicted)
+        scans = _by_stem(images) if images is not None else {}
+        for case in (c.case for c in scores.cases):
+            if case in wanted and case in guessed:
+                files[case] = CaseFiles(wanted[case], guessed[case], _scan(case, scans))
+    name = source.stem if isinstance(source, Path) else "scores"
+    return Material(name=name, scores=scores, files=files)
+
+
+def from_run(folder: Path) -> Material:
+    """From a run: scores of all validated folds, curves, plan, data check, files.
+
+    Raises:
+        InputError: no fold has been validated yet.
+        ReadError: a file of the run is missing or damaged.
+    """
+    from calque.training.run import DatasetRecord, RunFolder, Split, read_history  # torch comes with it
+
+    run = RunFolder(folder)
+    validated = [fold for fold in run.folds() if fold.scores.is_file()]
+    if not validated:
+        raise InputError(
+            "This run has no scores yet",
+            where=folder,
+            expected="fold_0/scores.json",
+            fix="let training finish, or evaluate its predictions and report on those scores",
+        )
+    record = DatasetRecord.read(run.dataset)
+    cases = {case.id: case for case in record.cases}
+    files = {}
+    for fold in validated:
+        for predicted in sorted(fold.validation.glob("*")) if fold.validation.is_dir() else ():
+            case = cases.get(stem_of(predicted)) if suffix_of(predicted) else None
+            if case is not None:
+                files[case.id] = CaseFiles(Path(case.label), predicted, tuple(Path(p) for p in case.images))
+    return Material(
+        name=record.name,
+        scores=_together([Scores.read(fold.scores) for fold in validated]),
+        files=files,
+        plan=Plan.read(run.plan) if run.plan.is_file() else None,
+        histories=_histories(run, read_history),
+        trained_on={f.path.name: len(Split.read(f.split).train) for f in validated if f.split.is_file()},
+        root=record.root,
+        run=folder,
+        check=CheckReport.read(run.check) if run.check.is_file() else None,
+    )
+
+
+def _histories(
+    run: RunFolder, read: Callable[[Path], tuple[HistoryRow, ...]]
+) -> dict[str, tuple[HistoryRow, ...]]:
+    found = {fold.path.name: read(fold.history) for fold in run.folds() if fold.history.is_file()}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _together(scores: list[Scores]) -> Scores:
+    """Folds validated on different cases, as one evaluation."""
+    first = scores[0]
+    if len(scores) == 1:
+        return first
+    if any(
+        (s.labels, s.metrics, s.tolerance_mm) != (first.labels, first.metrics, first.tolerance_mm)
+        for s in scores
+    ):
+        raise InputError("The folds of this run were not scored in the same way", fix="validate them again")
+    failed: list[Failure] = [failure for s in scores for failure in s.findings.failed]
+    return summarise(
+        [case for s in scores for case in s.cases],
+        first.labels,
+        metrics=first.metrics,
+        tolerance_mm=first.tolerance_mm,
+        bootstrap=first.bootstrap,
+        findings=Findings(
+            missing=tuple(m for s in scores for m in s.findings.missing),
+            unexpected=tuple(m for s in scores for m in s.findings.unexpected),
+            failed=tuple(failed),
+        ),
+    )
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.exists():
+        raise ReadError("There is nothing here", where=folder)
+    paths = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    return {stem_of(path): path for path in paths if suffix_of(path)}
+
+
+def _scan(case: str, scans: Mapping[str, Path]) -> tuple[Path, ...]:
+    """`case`, or the first channel of nnU-Net's naming, `case_0000`."""
+    found = scans.get(case, scans.get(f"{case}_0000"))
+    return () if found is None else (found,)

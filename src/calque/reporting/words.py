@@ -1,0 +1,162 @@
+"""The words of a report, in each language, with the same keys. `{...}` are filled in."""
+
+# ruff: noqa: E501 - sentences
+
+from __future__ import annotations
+
+from calque.errors import InputError
+from calque.evaluation import METRICS
+from calque.reporting.words_fr import FRENCH
+
+_ENGLISH: dict[str, str] = {
+    "title": "Segmentation report",
+    "kicker.run": "Training and validation report",
+    "kicker.scores": "Evaluation report",
+    "skip": "Skip to the figures",
+    "contents": "Contents",
+    "warning": "Research software. Not a medical device: not for diagnosis or treatment.",
+    "lead.run": "{plan} trained on {train} of {dataset}, validated on {n} that it had not seen.",
+    "lead.network": "A {dimensions}-D {kind} U-Net",
+    "lead.folds": "{plan} trained in {folds} folds on {dataset}, validated on {n} that each fold had not seen.",
+    "lead.scores": "Predicted masks of {n} compared with the truth.",
+    "cases": "{n} cases",
+    "cases.one": "{n} case",
+    "cases.title": "Cases",
+    "patients": "{n} patients",
+    "patients.one": "{n} patient",
+    "mean_of": "{metric}, mean of classes",
+    "interval": "{level} interval",
+    "interval.of": "{level} interval {low} to {high}",
+    "interval.none": "no interval: one patient",
+    "interval.how": (
+        "Intervals: {level} percentile bootstrap of the mean, {resamples} resamples of whole patients (seed {seed})."
+    ),
+    "findings": "Not everything was scored",
+    "findings.missing": "No prediction for",
+    "findings.unexpected": "No truth for",
+    "findings.failed": "Could not be scored",
+    "nav.summary": "Summary",
+    "summary": "Results by class",
+    "summary.caption": "Mean over cases, its interval below",
+    "summary.all": "Every figure",
+    "summary.all.caption": "All metrics, by class",
+    "foreground": "Mean of classes",
+    "mean_part": "mean of classes",
+    "class": "Class",
+    "region": "region",
+    "metric": "Metric",
+    "mean": "Mean",
+    "std": "Std",
+    "median": "Median",
+    "quartiles": "Quartiles",
+    "undefined": "Undefined",
+    "absent": "Absent",
+    "counts": (
+        "n: cases with a value. Undefined: one of the two masks is empty and the metric has no value; read a mean "
+        "distance with this count beside it. Absent: neither mask holds the class; such cases are in no mean."
+    ),
+    "better.higher": "higher is better",
+    "better.lower": "lower is better",
+    "better.zero": "zero is best",
+    "better.neither": "",
+    "distributions": "How the cases are spread",
+    "distributions.alt": "{metric} of every case by class, with median and quartiles: {figures}.",
+    "distributions.figure": "{name} median {median}, quartiles {q25} to {q75}",
+    "distributions.note": "Each dot is a case; the box spans the quartiles, the line in it is the median.",
+    "pictures": "Best, median and worst case",
+    "pictures.note": (
+        "The slices with the most errors, in three planes, seen as radiologists do (the patient's right is on the "
+        "left). Cases are ranked by {metric}, mean of classes."
+    ),
+    "pictures.note.flat": "Cases are ranked by {metric}, mean of classes.",
+    "pictures.best": "Best",
+    "pictures.median": "Median",
+    "pictures.worst": "Worst",
+    "pictures.slice": "{plane}, slice {number}",
+    "pictures.scan": "Scan",
+    "pictures.masks": "Prediction filled, truth outlined",
+    "pictures.errors": "Errors",
+    "pictures.alt.scan": "Scan of case {case}, {plane} slice {slice}",
+    "pictures.alt.masks": "{plane} slice {slice} of case {case}: the prediction filled, the truth outlined",
+    "pictures.alt.errors": (
+        "{plane} slice {slice} of case {case}: {over} pixels predicted wrongly, {missed} missed, {confused} given "
+        "another class"
+    ),
+    "pictures.failed": "The pictures of this case could not be drawn: {error}",
+    "plane.axial": "axial",
+    "plane.coronal": "coronal",
+    "plane.sagittal": "sagittal",
+    "plane.picture": "picture",
+    "side.R": "R", "side.L": "L", "side.A": "A", "side.P": "P", "side.S": "S", "side.I": "I",
+    "error.over": "predicted where the truth has nothing",
+    "error.missed": "missed",
+    "error.confused": "another class",
+    "table": "Every case",
+    "table.caption": "Figures by case, the lowest {metric} first",
+    "table.sort": "Click a heading to sort.",
+    "case": "Case",
+    "patient": "Patient",
+    "curves": "Training",
+    "curves.alt": "Training loss and validation Dice over time; the last validation: {figures}.",
+    "curves.alt.none": "Training loss over time.",
+    "curves.loss": "Training loss",
+    "curves.dice": "Validation Dice",
+    "curves.minutes": "minutes",
+    "curves.note": (
+        "{fold}: {steps} steps in {time}. Dice while training is measured on a few cases, with the overlap pooled, "
+        "and differs from the figures above."
+    ),
+    "plan": "The plan, and why",
+    "plan.caption": "Decisions and their reasons",
+    "plan.what": "Decision",
+    "plan.value": "Value",
+    "plan.why": "Reason",
+    "check": "The data check",
+    "check.ok": "{n} were checked; nothing was found.",
+    "check.found": "{n} were checked: errors {errors}, warnings {warnings}.",
+    "check.caption": "Findings by kind",
+    "check.kind": "Finding",
+    "check.severity": "Severity",
+    "check.count": "Number",
+    "check.examples": "Such as",
+    "severity.error": "error",
+    "severity.warning": "warning",
+    "methods": "How to read the figures",
+    "methods.caption": "Metrics; P is the prediction, T the truth",
+    "methods.definition": "Definition",
+    "methods.direction": "Direction",
+    "methods.tolerance": "Tolerance of NSD: {tolerances}.",
+    "methods.border": (
+        "The surface of a mask is its border voxels: those with a face neighbour outside the mask. NSD (area) weighs "
+        "surface elements by area instead, and its values differ by definition."
+    ),
+    "reproduce": "Versions, and how to reproduce",
+    "reproduce.report": "This report",
+    "reproduce.train": "This run",
+    "reproduce.scores": "These scores",
+    "reproduce.versions": "Versions",
+    "reproduce.written": "Written",
+    "reproduce.made": "Scores made with Calque {version}.",
+    "yes": "yes",
+    "no": "no",
+    "none": "none",
+}  # fmt: skip
+
+ENGLISH: dict[str, str] = (
+    _ENGLISH
+    | {f"metric.{m.name}": m.title for m in METRICS.values()}
+    | {f"definition.{m.name}": m.definition for m in METRICS.values()}
+)
+
+LANGUAGES: dict[str, dict[str, str]] = {"en": ENGLISH, "fr": FRENCH}
+
+
+def words(lang: str) -> dict[str, str]:
+    """The words of a language.
+
+    Raises:
+        InputError: there are none.
+    """
+    if lang not in LANGUAGES:
+        raise InputError("Reports are not written in this language", got=lang, expected=", ".join(LANGUAGES))
+    return LANGUAGES[lang]
