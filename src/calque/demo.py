@@ -6,6 +6,7 @@ import logging
 import shutil
 import tarfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -31,6 +32,7 @@ _UNPACKED_LIMIT = 2**30
 _CONNECT_SECONDS = 20
 _PHANTOMS = 40
 _HELD_OUT = 0.2
+_LANGUAGES = {"en": ".html", "fr": ".fr.html"}
 
 Origin = Literal["given", "fetched", "phantoms"]
 
@@ -48,7 +50,8 @@ class DemoResult:
         predicted: folder with masks, overlays and objects of the held-out cases.
         scores: of the held-out cases.
         scores_file: the same as JSON.
-        reports: the pages, English first.
+        reports: pages on the held-out cases, English then French.
+        run_reports: pages on the run, with its curves and its validation.
         failed: cases that could not be predicted.
         seconds: that all of it took.
     """
@@ -62,6 +65,7 @@ class DemoResult:
     scores: Scores
     scores_file: Path
     reports: tuple[Path, ...]
+    run_reports: tuple[Path, ...]
     failed: tuple[str, ...]
     seconds: float
 
@@ -106,7 +110,8 @@ def demo(
     options = TrainOptions(spent=time.monotonic() - begun)
     model = train(learnt, made, run, options=options, progress=progress)
 
-    predicted, truth = output / "predicted", output / "truth"
+    predicted, truth, scans = output / "predicted", output / "truth", output / "scans"
+    pictures = {"truth": truth, "predicted": predicted, "images": scans}
     aside = dataset.only(fold.validation)
     cohort = predict(
         model.predictor(),
@@ -116,11 +121,15 @@ def demo(
         objects=True,
         progress=progress,
     )
-    scores = evaluate(predicted, _copy_truth(aside, truth), labels=dataset.labels, progress=progress)
+    _copy(truth, [case.label for case in aside.cases])
+    _copy(scans, [case.images[0] for case in aside.cases])
+    scores = evaluate(predicted, truth, labels=dataset.labels, progress=progress)
     scores.write(output / "scores.json")
-    reports = (output / "report.html", output / "report.fr.html")
-    for path, language in zip(reports, ("en", "fr"), strict=True):
-        report(run, path, lang=language)
+    with progress.task("reports", total=2 * len(_LANGUAGES)) as task:
+        for language, ending in _LANGUAGES.items():
+            for source, name, folders in ((scores, "report", pictures), (run, "run", {})):
+                report(source, output / f"{name}{ending}", lang=language, **folders)
+                task.advance(note=f"{name}{ending}")
     return DemoResult(
         origin=origin,
         data=folder,
@@ -130,7 +139,8 @@ def demo(
         predicted=predicted,
         scores=scores,
         scores_file=output / "scores.json",
-        reports=reports,
+        reports=tuple(output / f"report{ending}" for ending in _LANGUAGES.values()),
+        run_reports=tuple(output / f"run{ending}" for ending in _LANGUAGES.values()),
         failed=tuple(failure.case for failure in cohort.failed),
         seconds=time.monotonic() - started,
     )
@@ -282,13 +292,12 @@ def _healthy(dataset: Dataset, progress: Progress) -> Dataset:
     return left
 
 
-def _copy_truth(dataset: Dataset, folder: Path) -> Path:
-    """The masks of these cases alone, so that nothing but these can count as missing."""
+def _copy(folder: Path, files: Iterable[Path | None]) -> None:
+    """The files of the held-out cases by themselves, so that a person can open all that belongs together."""
     folder.mkdir(parents=True)
-    for case in dataset.cases:
-        if case.label is not None:
-            shutil.copyfile(case.label, folder / case.label.name)
-    return folder
+    for file in files:
+        if file is not None:
+            shutil.copyfile(file, folder / file.name)
 
 
 def _short(problem: OSError) -> str:

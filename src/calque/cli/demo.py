@@ -44,6 +44,7 @@ def demo(
     for what, path in (
         ("report", result.reports[0]),
         ("rapport", result.reports[1]),
+        ("report of the run", result.run_reports[0]),
         ("masks and overlays", result.predicted),
         ("scores", result.scores_file),
         ("model", result.model),

@@ -52,6 +52,13 @@ def report(
     source: Annotated[Path, typer.Argument(metavar="RUN|SCORES", help="A run, or scores as JSON.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The HTML file.")],
     lang: Annotated[str, typer.Option(help="en or fr.")] = "en",
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="With SCORES: true masks, for pictures.")
+    ] = None,
+    predicted: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="With SCORES: predicted masks.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="With SCORES: scans.")] = None,
 ) -> None:
     """Write one HTML file with curves, tables and pictures of the best, median and worst case.
 
@@ -61,7 +68,7 @@ def report(
 
     screen = Screen()
     with screen.progress.task("report"):
-        write_report(source, output, lang=lang)
+        write_report(source, output, lang=lang, truth=truth, predicted=predicted, images=images)
     screen.say(f"Report: {output}")
 
 
