@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from calque.cli import data, demo, files, predict, scores, train
+from calque.cli import data, demo, files, importing, predict, scores, train
 from calque.errors import CalqueError
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "objects": files.objects,
     "convert": files.convert,
     "phantom": files.phantom,
+    "import": importing.import_model,
     "demo": demo.demo,
 }
 

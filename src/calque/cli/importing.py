@@ -1,0 +1,71 @@
+"""The verb import: models that other systems trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calque.cli.options import Json
+from calque.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from calque.model import Model
+
+SYSTEMS = ("nnunet",)
+
+
+def import_model(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="Which system trained it: nnunet.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Its results folder, or an exported zip.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="The .calque file.")],
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K|all", help="A fold; may be repeated. By default every numbered fold."),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(metavar="NAME", help="The file to take from each fold.")
+    ] = "checkpoint_final.pth",
+    configuration: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Such as 3d_fullres, where there are several.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite MODEL.")] = False,
+    json: Json = None,
+) -> None:
+    """Make a Calque model of one that nnU-Net v2 trained; its pickles are read and not run.
+
+    [dim]Example: calque import nnunet nnUNetTrainer__nnUNetPlans__3d_fullres -o liver.calque[/dim]
+    """
+    from calque.errors import InputError
+
+    if system not in SYSTEMS:
+        raise typer.BadParameter(f"{system!r} is not one of: {', '.join(SYSTEMS)}", param_hint="SYSTEM")
+    if output.exists() and not force:
+        raise InputError("The output is there already", where=output, fix="choose another name, or --force")
+
+    from calque.interop.nnunet import import_nnunet
+
+    screen = Screen(json)
+    model = import_nnunet(folder, folds=fold, checkpoint=checkpoint, configuration=configuration)
+    model.save(output)
+    _show(screen, model, output)
+    screen.json({"model": output, "plan": model.plan, "card": model.card})
+
+
+def _show(screen: Screen, model: Model, output: Path) -> None:
+    plan = model.plan
+    screen.say(model.card.notes)
+    screen.table(
+        f"{output}: {plan.dataset}",
+        ("what", "value"),
+        (
+            ("channels", ", ".join(plan.channels)),
+            ("classes", ", ".join(plan.labels.names)),
+            ("folds", ", ".join(model.card.folds)),
+            ("spacing (z, y, x)", " x ".join(f"{s:.4g}" for s in plan.spacing) + " mm"),
+            ("window (z, y, x)", " x ".join(str(n) for n in plan.patch)),
+            ("network", f"{plan.network.kind}, {plan.network.dimensions}-D, {plan.network.features}"),
+        ),
+    )
+    screen.say(f"Next: calque predict {output} SCANS -o OUT")
