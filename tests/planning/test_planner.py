@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -145,6 +147,23 @@ def test_hand_edits_are_checked(dataset: Dataset, tmp_path) -> None:
     path.write_text(made.to_json().replace('"precision": "', '"precison": "'))
     with pytest.raises(PlanError, match="precison"):
         Plan.read(path, error=PlanError)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("orientation", "XYZ", "axis codes"),
+        ("orientation", "SSL", "axis codes"),
+        ("patch", [33, 50, 50], "multiple"),
+        ("spacing", [1.0, 0.0, 1.0], "spacing"),
+        ("normalisation", [{"scheme": "ct", "low": 5.0, "high": 5.0}], "window"),
+        ("normalisation", [], "one entry per channel"),
+    ],
+)
+def test_edits_that_make_no_sense_are_named(field: str, value: object, said: str) -> None:
+    document = decided(HIPPOCAMPUS, Budget(None, 50, 4 * GB)).model_dump(mode="json")
+    with pytest.raises(PlanError, match=said):
+        Plan.from_json(json.dumps({**document, field: value}), error=PlanError)
 
 
 def test_fingerprint_counts_what_is_there(dataset: Dataset) -> None:

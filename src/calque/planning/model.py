@@ -34,7 +34,7 @@ class Fingerprint(Value):
 
     Args:
         cases: how many were read.
-        spacings: (z, y, x) mm per case, in the plan's orientation.
+        spacings: (z, y, x) mm per case; in a plan in its orientation, else in that which most cases have.
         shapes: (z, y, x) per case, after cropping.
         orientations: how many cases have which axis codes.
         intensities: one per channel.
@@ -65,6 +65,12 @@ class Normalisation(Value):
     mean: float = 0.0
     std: PositiveFloat = 1.0
     nonzero: bool = False
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> Self:
+        if self.scheme == "ct" and not self.low < self.high:
+            raise ValueError(f"the window of ct runs from low to high, got {self.low} to {self.high}")
+        return self
 
 
 class Augmentation(Value):
@@ -200,6 +206,10 @@ class Plan(Value):
             raise ValueError(f"the network gives {self.network.outputs} classes, not {self.labels.outputs}")
         if any(p % d for p, d in zip(self.patch, self.network.divisor, strict=True)):
             raise ValueError(f"patch {self.patch} must be a multiple of {self.network.divisor}")
+        if self.orientation != STORED and not _names_axes(self.orientation):
+            raise ValueError(
+                f'orientation is "{STORED}" or axis codes such as "SPL", got "{self.orientation}"'
+            )
         if sorted(self.transpose) != [0, 1, 2] or (
             self.orientation != STORED and self.transpose != (0, 1, 2)
         ):
@@ -219,3 +229,8 @@ class Plan(Value):
     def spacing_for(self, grid: Grid) -> Spacing:
         """mm (z, y, x) to which an image, on this grid after reorientation, is resampled."""
         return (grid.spacing[0], *self.spacing[1:]) if self.network.dimensions == 2 else self.spacing
+
+
+def _names_axes(codes: str) -> bool:
+    """Whether `codes` has one of L/R, one of P/A and one of S/I, in any order."""
+    return sorted("LPS"["LPSRAI".find(c) % 3] if c in "LPSRAI" else "" for c in codes) == ["L", "P", "S"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from calque.errors import ResourceError
@@ -99,8 +99,7 @@ def choose(geometry: Geometry, channels: int, outputs: int, limits: Limits) -> C
         if fitting[0].flops <= ceiling:
             return fitting[0]
         if limits.shrink or last:
-            thin = (Choice(c.rung, c.topology, c.network, min(c.batch, _LEAST_BATCH)) for c in fitting)
-            return next((c for c in thin if c.flops <= ceiling), _thinnest(fitting))
+            return next((less for c in fitting if (less := _thinner(c, ceiling))), _thinnest(fitting[-1]))
     patch = options[-1].patch
     smallest = network(options[-1], LADDER[-1].kind, LADDER[-1].base, channels, outputs, geometry.dimensions)
     raise ResourceError(
@@ -127,6 +126,11 @@ def _complete(
     return None
 
 
-def _thinnest(fitting: list[Choice]) -> Choice:
-    last = fitting[-1]
-    return Choice(last.rung, last.topology, last.network, min(last.batch, _LEAST_BATCH))
+def _thinner(choice: Choice, ceiling: float) -> Choice | None:
+    """With as many patches in the batch as `ceiling` operations allow; None when they would be too few."""
+    batch = min(choice.batch, int(ceiling * choice.batch / choice.flops))
+    return replace(choice, batch=batch) if batch >= min(choice.batch, _LEAST_BATCH) else None
+
+
+def _thinnest(choice: Choice) -> Choice:
+    return replace(choice, batch=min(choice.batch, _LEAST_BATCH))
