@@ -172,7 +172,8 @@ def _lead(material: Material, t: Voice) -> str:
     if not material.plan:
         return t("lead.scores", n=n)
     network = material.plan.network
-    what = t("lead.network", kind=network.kind, dimensions=network.dimensions)
+    kind = t(f"kind.{network.kind}")
+    what = t("lead.network", kind=kind, dimensions=network.dimensions)
     folds = material.trained_on
     if len(folds) == 1:
         return t("lead.run", plan=what, train=t.count(next(iter(folds.values()))), dataset=material.name, n=n)

@@ -168,12 +168,15 @@ def _brief(value: object, t: Voice) -> str:
         return t("yes" if value else "no")
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, tuple | list):
-        joint = " × " if value and all(isinstance(v, int | float) for v in value) else ", "
-        return joint.join(_brief(item, t) for item in value) or t("none")
+    if isinstance(value, tuple):
+        parts = [_brief(item, t) for item in value]
+        numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+        if numbers and len(parts) == 2 and any(isinstance(item, float) for item in value):
+            return t("between", low=parts[0], high=parts[1])
+        return (" × " if numbers else ", ").join(parts) or t("none")
     if isinstance(value, Value):
-        parts = {name: getattr(value, name) for name in type(value).model_fields}
-        return ", ".join(f"{n} {_brief(v, t)}" for n, v in parts.items() if v is not None)
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        return ", ".join(f"{n} {_brief(v, t)}" for n, v in fields.items() if v is not None)
     return str(value)
 
 

@@ -48,9 +48,8 @@ class Voice:
         """Two ends; a dash where there are none."""
         if low is None or high is None:
             return NOTHING
-        return (
-            f"{self.figure(metric, low)}{NARROW}{'à' if self.lang == 'fr' else 'to'}{NARROW}"
-            f"{self.figure(metric, high)}"
+        return self("between", low=self.figure(metric, low), high=self.figure(metric, high)).replace(
+            " ", NARROW
         )
 
     def interval(self, metric: str, summary: Summary, how: Bootstrap) -> str:
