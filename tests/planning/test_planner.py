@@ -79,7 +79,9 @@ def test_more_time_never_gives_a_narrower_network() -> None:
 def test_short_budgets_shrink_the_patch_and_not_below_sense() -> None:
     short, long = (decided(CT, Budget(b, None, 16 * GB)) for b in (600.0, 36000.0))
     assert np.prod(short.patch) < np.prod(long.patch) <= 128**3 * 1.1
-    assert min(short.patch) >= 16
+    assert np.prod(short.patch) >= 40**3
+    hurried = decided(HIPPOCAMPUS, Budget(5.0, None, 16 * GB))
+    assert np.prod(hurried.patch) >= 40**3
 
 
 def test_a_gpu_with_hours_gets_nnunets_width_and_batch() -> None:

@@ -12,6 +12,7 @@ from calque.planning.cost import step_flops, step_memory
 from calque.planning.rules import Geometry, Topology, dataset_voxels, largest_patch, network, shrinking
 
 _MOST_VOXELS = {2: 512 * 512, 3: 128 * 128 * 128}  # nnU-Net's patches for 8 GB are of this order
+_LEAST_VOXELS = {2: 128 * 128, 3: 40**3}  # below, context is lost faster than steps are won
 _BATCH_VOXELS = {"cpu": {2: 1_000_000, 3: 360_000}, "cuda": {2: 12 * 512 * 512, 3: 2 * 128**3}}
 _MOST_BATCH = {"cpu": 16, "cuda": 64}
 _LEAST_BATCH = 2
@@ -99,7 +100,9 @@ def choose(geometry: Geometry, channels: int, outputs: int, limits: Limits) -> C
         if fitting[0].flops <= ceiling:
             return fitting[0]
         if limits.shrink or last:
-            return next((less for c in fitting if (less := _thinner(c, ceiling))), _thinnest(fitting[-1]))
+            wide = [c for c in fitting if prod(c.topology.patch) >= _LEAST_VOXELS[geometry.dimensions]]
+            wide = wide or fitting[:1]
+            return next((less for c in wide if (less := _thinner(c, ceiling))), _thinnest(wide[-1]))
     patch = options[-1].patch
     smallest = network(options[-1], LADDER[-1].kind, LADDER[-1].base, channels, outputs, geometry.dimensions)
     raise ResourceError(
