@@ -59,7 +59,7 @@ def restore(
     if probabilities:
         soft = np.zeros((outputs, *placement.reoriented.shape), np.float32)
         soft[0] = 1.0  # what was cropped away is background
-    for slab in _resampled(slabs, placement.prepared.shape, placement.box.shape, outputs, orders):
+    for slab in resampled(slabs, placement.prepared.shape, placement.box.shape, outputs, orders):
         classes[placement.box.slices][slab.rows] = slab.logits.argmax(axis=0)
         if soft is not None:
             soft[(slice(None), *placement.box.slices)][:, slab.rows] = softmax(slab.logits, axis=0)
@@ -67,7 +67,7 @@ def restore(
     return Restored(np.ascontiguousarray(change.undo(classes)), back)
 
 
-def _resampled(
+def resampled(
     slabs: Iterable[Slab], source: Shape, target: Shape, outputs: int, orders: Orders
 ) -> Iterator[Slab]:
     """Rows of the target, each as soon as the rows of the source that it is made from are there."""
