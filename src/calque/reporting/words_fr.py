@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-FRENCH: dict[str, str] = {
+_WORDS: dict[str, str] = {
     "title": "Rapport de segmentation",
     "kicker.run": "Rapport d’entraînement et de validation",
     "kicker.scores": "Rapport d’évaluation",
@@ -172,3 +172,11 @@ FRENCH: dict[str, str] = {
     "definition.volume_error_ml": "volume prédit moins volume vrai",
     "definition.volume_error_relative": "(|P|-|T|) / |T|",
 }  # fmt: skip
+
+
+def _typeset(text: str) -> str:
+    """No line breaks before double punctuation."""
+    return text.replace(" :", "\u00a0:").replace(" ;", "\u202f;")
+
+
+FRENCH: dict[str, str] = {key: _typeset(text) for key, text in _WORDS.items()}
