@@ -34,6 +34,10 @@ def test_everything_with_a_name_has_words():
     assert set(names) <= set(ENGLISH)
 
 
+def test_french_keeps_double_punctuation_on_its_line():
+    assert not [key for key, text in LANGUAGES["fr"].items() if any(f" {mark}" in text for mark in ":;!?%")]
+
+
 @pytest.mark.parametrize(
     ("value", "digits", "english", "french"),
     [
