@@ -25,7 +25,9 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Calque needs Python 3.11 or later; none was found"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setup, once: torch (the largest part, a minute or two) ..."
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	@echo "setup: Calque and its tools ..."
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
