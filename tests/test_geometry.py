@@ -107,6 +107,16 @@ def test_resampling_rounds_to_whole_voxels(grid: Grid, spacing: tuple[float, flo
         assert have == 1 or abs(have - n * old / want) <= 0.5 + 1e-9
 
 
+@given(st.tuples(*[st.sampled_from((0.5, 1.0, 2.0))] * 3), st.integers(0, 40))
+def test_halves_are_rounded_alike_however_the_grid_is_tilted(
+    spacing: tuple[float, float, float], n: int
+) -> None:
+    tilted = Grid.from_parts((2 * n + 1,) * 3, spacing, direction=Rotation.random(rng=n).as_matrix())
+    stored = tilted.affine.astype(np.float32).astype(np.float64)  # as in a NIfTI header
+    expected = tuple(max(1, round(s * (2 * n + 1) / 2)) for s in spacing)
+    assert Grid(tilted.shape, stored).resampled((2.0, 2.0, 2.0)).shape == expected
+
+
 @given(grids())
 def test_resampling_to_the_own_spacing_changes_nothing(grid: Grid) -> None:
     assert grid.resampled(grid.spacing).isclose(grid)

@@ -32,6 +32,7 @@ Affine = NDArray[np.float64]
 Voxels = TypeVar("Voxels", bound=np.generic)
 
 _POSITIVE, _NEGATIVE = "LPS", "RAI"
+_NOISE = 1e-6  # relative: headers hold float32; 0.5 mm of a tilted grid must not round as 0.49999997 does
 _MAX_VOXELS = 2**40  # a header that announces more is damaged; nothing is allocated for it
 
 
@@ -194,6 +195,8 @@ class Grid:
             GeometryError: a spacing that is not above 0, or so small that the grid cannot be meant.
         """
         ideal = np.asarray(self.spacing) / _positive(spacing) * np.asarray(self.shape)
+        half = np.floor(ideal) + 0.5
+        ideal = np.where(np.abs(ideal - half) <= _NOISE * ideal, half, ideal)
         return self.resized(_three(np.clip(np.round(ideal), 1, _MAX_VOXELS + 1)))
 
     def reorientation(self, codes: str) -> Reorientation:

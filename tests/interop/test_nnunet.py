@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import zipfile
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from calque.errors import ModelError, ReadError, ResourceError
+from calque.errors import CalqueError, ModelError, ReadError, ResourceError
 from calque.geometry import Grid
 from calque.image import Image
 from calque.interop import results
@@ -315,6 +318,43 @@ def test_damaged_checkpoints(tmp_path: Path) -> None:
         path.write_bytes(whole[:cut])
         with pytest.raises((ReadError, ModelError)):
             import_nnunet(tmp_path)
+
+
+def test_a_flipped_bit_in_a_weight_is_noticed(tmp_path: Path) -> None:
+    path = fm.simple(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    weight = fm.weights(fm.network())["decoder.seg_layers.0.weight"].numpy().tobytes()
+    whole = path.read_bytes()
+    assert whole.count(weight) == 1
+    path.write_bytes(whole.replace(weight, bytes([weight[0] ^ 1]) + weight[1:]))
+    with pytest.raises(ReadError, match="checksum"):
+        import_nnunet(tmp_path)
+
+
+@given(seed=st.integers(0, 2**32 - 1), inside=st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_bytes_the_error_is_ours(tmp_path: Path, seed: int, inside: bool) -> None:
+    """Bytes are changed at random: in the file, or in its pickle under right checksums."""
+    path = fm.simple(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    random = np.random.default_rng(seed)
+    if inside:
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        name = next(name for name in parts if name.endswith("data.pkl"))
+        parts[name] = _shaken(parts[name], random)
+        with zipfile.ZipFile(path, "w") as archive:
+            for part, content in parts.items():
+                archive.writestr(part, content)
+    else:
+        path.write_bytes(_shaken(path.read_bytes(), random))
+    with contextlib.suppress(CalqueError):
+        import_nnunet(tmp_path)
+
+
+def _shaken(data: bytes, random: np.random.Generator) -> bytes:
+    changed = bytearray(data)
+    for place in random.integers(0, len(data), 3):
+        changed[place] = random.integers(256)
+    return bytes(changed)
 
 
 def test_weights_must_be_those_of_the_plans(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,19 +81,39 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ReadError: the file is missing, damaged or truncated.
         ModelError: it holds something other than numbers and names, or is no checkpoint of nnU-Net v2.
     """
-    if not zipfile.is_zipfile(path):  # so torch has written them since 1.6; other forms are not even opened
-        raise ReadError("This checkpoint is missing, damaged or not written by nnU-Net v2", where=path)
+    _require_whole(path)
     try:
         with safe_globals(_STAND_INS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses or reads
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         raise _refused(path, str(problem)) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as problem:
-        raise ReadError("This checkpoint is damaged", where=path, got=_first_line(problem)) from None
-    except (TypeError, AttributeError, IndexError, struct.error, AssertionError) as problem:
+    except MemoryError:
+        raise
+    except Exception as problem:  # a pickle that makes no sense may raise anything
         raise ModelError("This checkpoint is malformed", where=path, got=_first_line(problem)) from None
     return _understood(content, path)
+
+
+def _require_whole(path: Path) -> None:
+    """A zip whose checksums agree: torch writes them, and does not look at them when it reads."""
+    try:
+        with zipfile.ZipFile(path) as archive:  # other forms, older than torch 1.6, are not even opened
+            bad = archive.testzip()
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+        zlib.error,
+    ) as problem:
+        raise ReadError(
+            "This checkpoint is missing, damaged or not written by nnU-Net v2", where=path, got=problem
+        ) from None
+    if bad is not None:
+        raise ReadError("This checkpoint is damaged", where=path, got=f"the checksum of {bad} is wrong")
 
 
 def _refused(path: Path, message: str) -> ModelError:
