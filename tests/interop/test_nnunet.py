@@ -139,11 +139,15 @@ def test_one_number_stands_for_all_stages(tmp_path: Path) -> None:
 def test_weights_of_compiled_networks_and_without_bias(tmp_path: Path) -> None:
     fm.simple(tmp_path)
     tensors = fm.weights(fm.network())
-    bare = {f"_orig_mod.{n}": t for n, t in tensors.items() if not n.endswith("conv.bias")}
+    bare = {f"_orig_mod.{n}": t for n, t in tensors.items() if not _unbiased(n)}
     torch.save(fm.checkpoint(bare), tmp_path / "fold_0" / "checkpoint_final.pth")
     member = import_nnunet(tmp_path).members[0]
     assert not member["encoder.stages.0.0.convs.0.conv.bias"].any()
     assert torch.equal(member["decoder.seg_layers.0.bias"], tensors["decoder.seg_layers.0.bias"])
+
+
+def _unbiased(name: str) -> bool:
+    return name.endswith("bias") and ".norm." not in name and ".seg_layers." not in name
 
 
 # Folds, folders and zips
@@ -363,6 +367,8 @@ def test_weights_must_be_those_of_the_plans(tmp_path: Path) -> None:
     less = {n: t for n, t in tensors.items() if n != "decoder.seg_layers.0.weight"}
     for wrong, message in (
         (less, "missing: decoder.seg_layers.0.weight"),
+        ({n: t for n, t in tensors.items() if n != "decoder.seg_layers.0.bias"}, "seg_layers.0.bias"),
+        ({n: t for n, t in tensors.items() if n != "decoder.transpconvs.0.bias"}, "transpconvs.0.bias"),
         ({**tensors, "head.weight": torch.zeros(1)}, "unknown: head.weight"),
         ({**tensors, "decoder.seg_layers.0.bias": torch.zeros(4)}, "another shape"),
         ({**tensors, "decoder.seg_layers.0.bias": torch.full((3,), torch.nan)}, "not finite"),

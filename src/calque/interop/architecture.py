@@ -91,7 +91,7 @@ def own_weights(theirs: Mapping[str, Tensor], config: NetworkConfig, where: Path
     """The state dict of `build(config)`, filled with nnU-Net's weights, float32.
 
     nnU-Net stores most tensors several times: the decoder holds its encoder, and every block lists its layers
-    once more as "all_modules". Convolutions without bias get one of zeros.
+    once more as "all_modules". Networks whose convolutions have no bias get zeros.
 
     Raises:
         ModelError: a weight is missing, too many, of another shape, or not finite.
@@ -99,8 +99,9 @@ def own_weights(theirs: Mapping[str, Tensor], config: NetworkConfig, where: Path
     kept = {_name(n): t for n, t in theirs.items() if not _repeated(n)}
     with device("meta"):  # names and shapes only
         expected = build(config).state_dict()
-    biases = {n: zeros(t.shape) for n, t in expected.items() if n.endswith("bias") and ".norm." not in n}
-    kept = {**{n: zero for n, zero in biases.items() if n not in kept}, **kept}
+    biases = {n for n in expected if n.endswith("bias") and ".norm." not in n and ".seg_layers." not in n}
+    if not biases & kept.keys():  # trained without; a single missing one would be damage
+        kept |= {name: zeros(expected[name].shape) for name in biases}
     missing, extra = sorted(expected.keys() - kept.keys()), sorted(kept.keys() - expected.keys())
     if missing or extra:
         raise ModelError(
