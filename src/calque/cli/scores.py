@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
     from calque.evaluation import Scores
+
+MAIN_METRICS = ("dice", "iou", "hd95", "nsd", "volume_error_ml")
 
 _CASES_SHOWN = 10
 
@@ -40,7 +43,7 @@ def evaluate(
     screen = Screen(json)
     names = DEFAULT if metrics is None else tuple(part.strip() for part in metrics.split(","))
     scores = evaluate_masks(predicted, truth, metrics=names, tolerance_mm=tolerance, progress=screen.progress)
-    show_scores(screen, scores)
+    show_scores(screen, scores, MAIN_METRICS if metrics is None else names)
     if csv is not None:
         write_csv(scores, csv)
     screen.json(scores)
@@ -72,14 +75,15 @@ def report(
     screen.say(f"Report: {output}")
 
 
-def show_scores(screen: Screen, scores: Scores) -> None:
-    """A table of means with intervals, and what was not scored."""
-    rows = [(name, *_figures(scores, name)) for name in scores.summaries]
-    rows.append(("mean of classes", *(_figure(scores.foreground.get(m)) for m in scores.metrics)))
+def show_scores(screen: Screen, scores: Scores, metrics: Sequence[str] = MAIN_METRICS) -> None:
+    """A table of means with intervals, and what was not scored; JSON and CSV hold all metrics."""
+    shown = [metric for metric in metrics if metric in scores.metrics] or scores.metrics
+    summaries = scores.summaries | {"mean of classes": scores.foreground}
+    rows = [(name, *(_figure(by_metric.get(m)) for m in shown)) for name, by_metric in summaries.items()]
     level = round(100 * scores.bootstrap.level)
     screen.table(
         f"{len(scores.cases)} cases: mean [{level} % interval, bootstrap by patient]",
-        ("class", *scores.metrics),
+        ("class", *shown),
         rows,
     )
     findings = scores.findings
@@ -89,10 +93,6 @@ def show_scores(screen: Screen, scores: Scores) -> None:
             screen.say(f"{what} {len(cases)} cases: {', '.join(cases[:_CASES_SHOWN])}{more}")
     for failure in findings.failed:
         screen.say(f"not scored: {failure.case}: {failure.error}")
-
-
-def _figures(scores: Scores, name: str) -> tuple[str, ...]:
-    return tuple(_figure(scores.summaries[name].get(metric)) for metric in scores.metrics)
 
 
 def _figure(summary: object) -> str:
