@@ -131,7 +131,7 @@ def test_counted_steps_make_the_same_plan_every_time(dataset: Dataset) -> None:
 
 def test_a_probed_plan_says_what_to_expect(dataset: Dataset) -> None:
     made = plan(dataset, budget=20.0, memory=4 * GB)
-    assert made.schedule.seconds == pytest.approx(16.0)
+    assert made.schedule.seconds == pytest.approx(20.0)
     assert made.forecast is not None
     assert made.forecast.steps == max(1, round(16.0 / made.forecast.step_seconds))
     assert "timed on this machine" in made.reasons["precision"]

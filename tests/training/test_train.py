@@ -167,8 +167,16 @@ def test_a_budget_below_the_final_validation_is_refused(dataset: Dataset, tmp_pa
         train(dataset, plan_for(dataset, schedule=Schedule(seconds=1e-3)), tmp_path, TWO_FOLDS)
 
 
+def test_a_budget_that_leaves_no_step_makes_no_model(dataset: Dataset, tmp_path: Path) -> None:
+    plan = plan_for(dataset, schedule=Schedule(seconds=1000))
+    with pytest.raises(TrainingError, match="before the first step"):
+        train(dataset, plan, tmp_path, two_folds(spent=999.999))
+    assert not RunFolder(tmp_path).model.exists()
+
+
+@pytest.mark.slow
 def test_a_budget_in_seconds_trains_and_ends(dataset: Dataset, tmp_path: Path) -> None:
-    plan = plan_for(dataset, schedule=Schedule(seconds=4))
+    plan = plan_for(dataset, schedule=Schedule(seconds=20))  # ample: the machine may be busy
     model = train(dataset, plan, tmp_path, TWO_FOLDS)
     assert model.card.steps > 0
     assert len(Scores.read(RunFolder(tmp_path).fold(0).scores).cases) == 2

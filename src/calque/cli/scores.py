@@ -101,5 +101,9 @@ def _figure(summary: object) -> str:
     if not isinstance(summary, Summary) or summary.mean is None:
         return "-"
     if summary.low is None or summary.high is None:
-        return f"{summary.mean:.3f}"
-    return f"{summary.mean:.3f} [{summary.low:.3f}, {summary.high:.3f}]"
+        return _number(summary.mean)
+    return f"{_number(summary.mean)} [{_number(summary.low)}, {_number(summary.high)}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.1f}"

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from calque.cli.progress import Bars, Lines
 
-_PLAIN_WIDTH = 120
+_PLAIN_WIDTH = 132
 
 
 class Screen:

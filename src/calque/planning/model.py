@@ -109,7 +109,7 @@ class Schedule(Value):
     """Warm-up, stable, decay, over a number of steps or a time.
 
     Args:
-        seconds: the budget in wall-clock time; None when `steps` rules.
+        seconds: the budget in wall-clock time, validation included; None when `steps` rules.
         steps: the number of steps; None when `seconds` rules.
         warmup: share of the budget with a rising rate.
         decay: share of the budget, at its end, with a falling rate.

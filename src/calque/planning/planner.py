@@ -20,7 +20,9 @@ from calque.planning.size import prepared_bytes
 from calque.progress import SILENT, Progress
 
 DEFAULT_BUDGET = 30 * 60.0
-TRAINING_SHARE = 0.8  # of a time budget; the rest is for reading, preparing, validating
+TRAINING_SHARE = (
+    0.8  # of a time budget that steps can be expected to get; the rest reads, prepares, validates
+)
 
 _OVERHEAD = 1.15  # of a real step over a probed one: augmentation, optimiser, moving average
 _NOMINAL = {"cpu": 1e11, "cuda": 1e13}  # operations per second, where nothing is timed
@@ -196,7 +198,7 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None
 def _schedule(budget: Budget) -> Schedule:
     if budget.steps is not None:
         return Schedule(steps=budget.steps)
-    return Schedule(seconds=(budget.seconds or DEFAULT_BUDGET) * TRAINING_SHARE)
+    return Schedule(seconds=budget.seconds or DEFAULT_BUDGET)
 
 
 def _forecast(search: _Search, choice: Choice, mode: Mode, seconds: float) -> Forecast:

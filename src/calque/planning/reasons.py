@@ -40,7 +40,7 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         "optimiser": "AdamW converges in fewer steps than SGD, which matters under a budget",
         "schedule": "the number of steps that was asked for"
         if schedule.steps is not None
-        else "80 % of the budget; the rest is for reading, preparing and validating",
+        else "the budget: from the first look at the data to the end of the validation",
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from calque.dataset import Dataset, kfold
-from calque.errors import InputError, PlanError
+from calque.errors import InputError, PlanError, TrainingError
 from calque.io import write_text_atomic
 from calque.model import Model
 from calque.planning import Plan, Schedule
@@ -154,6 +154,13 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
     quick = QuickValidator(setting.store, setting.split.validation, plan)
     with Watch(state, plan.labels, folder, quick, progress) as watch:
         run_loop(state, sampler, plan, options.seed, clock, watch.hooks)
+    if state.step == 0:
+        raise TrainingError(
+            "The budget was spent before the first step",
+            where=folder.path,
+            got=f"{clock.seconds():.0f} s for checking, planning and preparing",
+            fix="give a larger --budget",
+        )
     return state
 
 

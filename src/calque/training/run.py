@@ -71,15 +71,22 @@ class DatasetRecord(Value):
         """Of the annotated cases."""
         return cls(
             name=dataset.name,
-            root=str(dataset.root),
+            root=str(dataset.root.resolve()),
             layout=dataset.layout,
             channels=dataset.channels,
             labels=dataset.labels,
             cases=tuple(
-                CaseRecord(id=c.id, patient=c.patient, images=tuple(map(str, c.images)), label=str(c.label))
+                CaseRecord(
+                    id=c.id, patient=c.patient, images=_absolute(c.images), label=_absolute((c.label,))[0]
+                )
                 for c in dataset.annotated
             ),
         )
+
+
+def _absolute(paths: Iterable[Path | None]) -> tuple[str, ...]:
+    """Reports are made from other folders than training was started in."""
+    return tuple(str(path.resolve()) for path in paths if path is not None)
 
 
 class Split(Value):
