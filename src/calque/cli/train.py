@@ -53,12 +53,14 @@ def train(
 
     from calque.dataset import check, open_dataset
     from calque.io import write_text_atomic
-    from calque.training import TrainOptions
+    from calque.training import TrainOptions, require_free
     from calque.training import train as train_dataset
     from calque.training.run import RunFolder
 
     screen = Screen(json)
     run = RunFolder(output)
+    options = TrainOptions(fold=number, folds=folds, seed=seed, resume=resume)
+    require_free(output, options)
     dataset = open_dataset(data, patients)
     if holdout is not None:
         dataset = _without(dataset, holdout)
@@ -66,12 +68,11 @@ def train(
     found = check(dataset, progress=screen.progress)
     show_findings(screen, found)
     dataset = _usable(dataset, found, skip_bad)
-    kept = run.plan if resume and run.plan.exists() else plan_file
-    plan = _plan(dataset, kept, budget, steps, memory, screen)
+    # a further fold follows the plan of the folds that are there, unless something else is asked for
+    follows = run.plan.exists() and (resume or not (plan_file or budget or steps or memory))
+    plan = _plan(dataset, run.plan if follows else plan_file, budget, steps, memory, screen)
     show_plan(screen, plan)
-    options = TrainOptions(
-        fold=number, folds=folds, seed=seed, resume=resume, spent=time.monotonic() - started
-    )
+    options = options.model_copy(update={"spent": time.monotonic() - started})
     model = train_dataset(dataset, plan, output, options, screen.progress)
     write_text_atomic(run.check, found.to_json())  # not before: the folder might be another run's
     trained = run.fold(number)

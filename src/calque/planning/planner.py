@@ -23,6 +23,7 @@ DEFAULT_BUDGET = 30 * 60.0
 TRAINING_SHARE = (
     0.8  # of a time budget that steps can be expected to get; the rest reads, prepares, validates
 )
+PROBING_SHARE = 0.03  # of a time budget that comparing precisions may take
 
 _OVERHEAD = 1.15  # of a real step over a probed one: augmentation, optimiser, moving average
 _NOMINAL = {"cpu": 1e11, "cuda": 1e13}  # operations per second, where nothing is timed
@@ -150,7 +151,8 @@ class _Search:
     def probe_modes(self) -> tuple[Mode, float, str]:
         """The fastest precision and layout, operations per second with it, and the timings in words."""
         sample = self.within(("f32", False), lambda rung: _SAMPLE_STEP if rung is LADDER[-1] else 0.0)
-        times = time_modes(sample.network, sample.topology.patch, sample.batch, self.machine)
+        allowance = PROBING_SHARE * (self.budget.seconds or DEFAULT_BUDGET)
+        times = time_modes(sample.network, sample.topology.patch, sample.batch, self.machine, allowance)
         mode = min(times, key=lambda key: times[key])
         return mode, sample.flops / (times[mode] * _OVERHEAD), mode_reason(times)
 

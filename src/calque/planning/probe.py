@@ -59,12 +59,24 @@ def capable_mode(machine: Machine) -> Mode:
     return ("bf16" if fast_bf16(machine) else "f32", machine.device == "cuda")
 
 
-def time_modes(config: NetworkConfig, patch: Shape, batch: int, machine: Machine) -> dict[Mode, float]:
-    """Seconds per step of each precision and layout; on a GPU only of the one that is known to be best."""
-    modes: list[Mode] = [("f32", False), ("f32", True), ("bf16", False), ("bf16", True)]
-    if machine.device == "cuda":
-        modes = [capable_mode(machine)]
-    return {mode: step_seconds(config, patch, batch, mode, machine.device) for mode in modes}
+def time_modes(
+    config: NetworkConfig, patch: Shape, batch: int, machine: Machine, allowance: float
+) -> dict[Mode, float]:
+    """Seconds per step of each precision and layout, the most promising first.
+
+    Once `allowance` seconds are spent no further one is begun: a slow or busy machine must not use up the
+    budget in comparing. On a GPU only the one that is known to be best is timed.
+    """
+    first = capable_mode(machine)
+    modes: list[Mode] = [first]
+    if machine.device != "cuda":
+        modes += [m for m in (("bf16", False), ("f32", True), ("f32", False), ("bf16", True)) if m != first]
+    start = time.perf_counter()
+    times: dict[Mode, float] = {}
+    for mode in modes:
+        if not times or time.perf_counter() - start < allowance:
+            times[mode] = step_seconds(config, patch, batch, mode, machine.device)
+    return times
 
 
 def _target(output: torch.Tensor) -> torch.Tensor:

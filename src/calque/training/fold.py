@@ -72,6 +72,7 @@ def train(
     options = options or TrainOptions()
     clock = Clock(options.spent)
     folder = RunFolder(Path(run))
+    require_free(run, options)
     plan = _settle_plan(folder, plan, options)
     _check_fit(dataset, plan)
     store = prepare(dataset, plan, folder.prepared, progress=progress)
@@ -101,16 +102,23 @@ def choose_split(dataset: Dataset, options: TrainOptions) -> Split:
     return Split(train=fold.train, validation=fold.validation)
 
 
-def _settle_plan(folder: RunFolder, plan: Plan, options: TrainOptions) -> Plan:
-    """The plan to follow; a folder holds one plan, so that its folds belong together."""
-    fold = folder.fold(options.fold)
-    started = fold.checkpoint.exists() or fold.model.exists()
-    if started and not options.resume:
+def require_free(run: Path | str, options: TrainOptions) -> None:
+    """Refuse to train over a fold that is there; to be asked before time is spent on checking and planning.
+
+    Raises:
+        InputError: the fold was begun or finished here, and `options.resume` is not set.
+    """
+    fold = RunFolder(Path(run)).fold(options.fold)
+    if (fold.checkpoint.exists() or fold.model.exists()) and not options.resume:
         raise InputError(
             "This fold was trained here before",
             where=fold.path,
             fix="go on with --resume, or choose another folder with -o",
         )
+
+
+def _settle_plan(folder: RunFolder, plan: Plan, options: TrainOptions) -> Plan:
+    """The plan to follow; a folder holds one plan, so that its folds belong together."""
     if folder.plan.exists() and any(f.checkpoint.exists() for f in folder.folds()):
         kept = Plan.read(folder.plan, error=PlanError)
         if not options.resume and kept != plan:
