@@ -11,19 +11,22 @@ Two notions of surface, kept apart by name:
 An axis on which the image has a single voxel is no axis for the surface: a 2-D picture has contours, not a
 slab with a top and a bottom.
 
-Both crop to the joint bounding box and make one distance transform per mask, which every metric then shares.
+Both crop to the joint bounding box and look up each surface once, which every metric then shares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from itertools import permutations, product
+from math import lcm
 
 import edt
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from calque.errors import GeometryError
 from calque.geometry import Box
@@ -122,13 +125,53 @@ def _joint(first: Mask, second: Mask) -> tuple[Mask, Mask, tuple[int, ...]]:
 
 
 def _to_nearest(source: Mask, target: Mask, spacing: Sequence[float]) -> Distances:
-    """(n,) mm from every true voxel of `source` to the nearest of `target`.
+    """(n,) mm from every true voxel of `source` to the nearest of `target`, exact in double precision.
 
-    The transform is squared single precision: the root is taken in double on the surface alone, which keeps
-    the relative error below 1e-7.
+    A tree of the target's voxels is asked about the source's: that costs by surface, not by volume. Two kinds of
+    pairs cost too much that way and go through a distance transform: surfaces as dense as noise, and voxels
+    that lie far from a surface bent around them (every part of it is about as near).
     """
-    squared = edt.edtsq(~target, anisotropy=tuple(float(s) for s in spacing), parallel=1)
-    return np.asarray(np.sqrt(squared[source].astype(np.float64)))
+    step = np.array([float(s) for s in spacing])
+    points, others = np.argwhere(source) * step, np.argwhere(target) * step
+    if (len(points) + len(others)) * _DENSE > source.size > _SMALL:
+        return _transform(target, spacing)[source]
+    tree = cKDTree(others, leafsize=32, balanced_tree=False, compact_nodes=False)
+    found: Distances = tree.query(points, distance_upper_bound=_REACH * step.max())[0]
+    far = np.flatnonzero(np.isinf(found))
+    if len(far) * len(others) > _SMALL**2 and len(far) > _FEW:
+        found[far] = _transform(target, spacing)[source][far]
+    elif len(far):
+        found[far] = tree.query(points[far])[0]
+    return found
+
+
+_DENSE, _SMALL, _REACH, _FEW = 8, 2**15, 16, 2000
+
+
+def _transform(target: Mask, spacing: Sequence[float]) -> Distances:
+    """(z, y, x) mm to the nearest true voxel of `target`.
+
+    The transform of `edt` works with squares in single precision. In whole multiples of a common unit these are
+    whole numbers, and exact below 2^24; where spacings have no such unit, the relative error is below 1e-7.
+    """
+    unit = common_unit(spacing, target.shape)
+    ratio = [float(s) for s in spacing] if unit is None else [float(round(s / unit)) for s in spacing]
+    squared = edt.edtsq(~target, anisotropy=tuple(ratio), parallel=1)
+    return np.asarray(np.sqrt(squared.astype(np.float64)) * (unit or 1.0))
+
+
+def common_unit(spacing: Sequence[float], shape: Sequence[int]) -> float | None:
+    """The length of which every spacing is a whole multiple, so that squares in it stay exact in float32.
+
+    None where there is none: the squared diagonal would reach 2^24, or a ratio is no simple fraction.
+    """
+    least = min(spacing)
+    ratios = [Fraction(s / least).limit_denominator(200) for s in spacing]
+    if any(abs(float(r) * least - s) > 1e-12 * s for r, s in zip(ratios, spacing, strict=True)):
+        return None
+    parts = lcm(*(r.denominator for r in ratios))
+    diagonal = sum(float(r * parts * n) ** 2 for r, n in zip(ratios, shape, strict=True))
+    return least / parts if diagonal < 2**24 else None
 
 
 def _corner_codes(mask: Mask, axes: tuple[int, ...]) -> NDArray[np.uint8]:
