@@ -18,6 +18,7 @@ from calque.preparation import Store, prepare
 from calque.progress import SILENT, Progress
 from calque.training.ensemble import ensemble, fold_card
 from calque.training.loop import Clock, run_loop
+from calque.training.memory import keep_freed_memory
 from calque.training.options import TrainOptions
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
@@ -152,6 +153,7 @@ def _begin(setting: Setting) -> None:
 def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> TrainingState:
     plan, options, folder = setting.plan, setting.options, setting.folder
     device = choose_device(options)
+    keep_freed_memory()
     state = fresh_state(plan, options.seed, device)
     if options.resume and folder.checkpoint.exists():
         load_state(state, folder.checkpoint)
