@@ -53,6 +53,29 @@ class Label(Value):
     colour: Colour
 
 
+class Coding(Value):
+    """What masks hold in place of label values: other numbers, or colours.
+
+    Args:
+        values: (stored, label value); what is not listed is undeclared, but for 0.
+        colours: (red, green and blue, label value); black is background unless it is listed.
+    """
+
+    values: tuple[tuple[int, int], ...] = ()
+    colours: tuple[tuple[Colour, int], ...] = ()
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> Self:
+        for stored in ([s for s, _ in self.values], [c for c, _ in self.colours]):
+            if len(set(stored)) != len(stored):
+                raise ValueError(f"each stored value or colour stands for one label, got {stored}")
+        return self
+
+
+PLAIN = Coding()
+"""Masks that hold label values themselves."""
+
+
 class Region(Value):
     """A union of classes that is scored, and may be predicted, as one: "whole tumour"."""
 

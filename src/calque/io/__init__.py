@@ -4,7 +4,14 @@ from calque.io.atomic import atomic_path, write_bytes_atomic, write_text_atomic
 from calque.io.formats import FORMATS, format_of, stem_of, suffix_of
 from calque.io.model import Format, Header, Volume
 from calque.io.raster import write_png
-from calque.io.reading import read_header, read_image, read_labels, read_volume
+from calque.io.reading import (
+    label_values,
+    read_header,
+    read_image,
+    read_labels,
+    read_mask_volume,
+    read_volume,
+)
 from calque.io.writing import write_image, write_labels
 
 __all__ = [
@@ -14,9 +21,11 @@ __all__ = [
     "Volume",
     "atomic_path",
     "format_of",
+    "label_values",
     "read_header",
     "read_image",
     "read_labels",
+    "read_mask_volume",
     "read_volume",
     "stem_of",
     "suffix_of",

@@ -5,14 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 
 from calque.errors import ReadError
-from calque.io import nifti
+from calque.io import itk, nifti, numpy_files, picture, tiff
 from calque.io.model import Format
 
 NIFTI = Format("NIfTI", nifti.read, nifti.read_header, nifti.write)
+PNG = Format(
+    "PNG",
+    picture.read,
+    picture.read_header,
+    picture.write,
+    picture.read_mask,
+    picture.write_mask,
+    picture=True,
+)
+JPEG = Format("JPEG", picture.read, picture.read_header, read_mask=picture.read_mask, picture=True)
+BMP = Format("BMP", picture.read, picture.read_header, read_mask=picture.read_mask, picture=True)
+TIFF = Format("TIFF", tiff.read, tiff.read_header, tiff.write, tiff.read_mask, picture=True)
+META = Format("MetaImage", itk.read, itk.read_header, itk.write)
+META_PAIR = Format("MetaImage", itk.read, itk.read_header)
+NRRD = Format("NRRD", itk.read, itk.read_header, itk.write)
+NPZ = Format("NumPy archive", numpy_files.read, numpy_files.read_header, numpy_files.write)
+NPY = Format("NumPy array", numpy_files.read, numpy_files.read_header)
 
 FORMATS: dict[str, Format] = {
     ".nii.gz": NIFTI,
     ".nii": NIFTI,
+    ".png": PNG,
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".bmp": BMP,
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".mha": META,
+    ".mhd": META_PAIR,
+    ".nrrd": NRRD,
+    ".npz": NPZ,
+    ".npy": NPY,
 }
 """Suffix, in lower case -> format."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calque.geometry import Grid
+from calque.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,19 @@ class Header:
         dtype: of the values that a reader returns.
         disagreement: mm between the corners of the volume under two positions that the file itself gives
             (NIfTI's sform and qform); 0 where it gives one. `grid` follows the sform, as nibabel does.
+        names: of the channels, where the format knows them: ("red", "green", "blue").
+        placed: whether the file says where the voxels are in the patient. Pictures do not: their grid is
+            their own plane, rows down and columns right (docs/decisions/pictures.md).
+        spacing_known: whether the spacing is physical; if not, a pixel counts as 1 mm and "mm" means pixels.
     """
 
     grid: Grid
     channels: int
     dtype: np.dtype[np.generic]
     disagreement: float = 0.0
+    names: tuple[str, ...] | None = None
+    placed: bool = True
+    spacing_known: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +54,20 @@ class Format:
         name: for people.
         read: all of a file.
         read_header: the header alone.
-        write: (array (channel, z, y, x), grid, path); the path is temporary, the caller renames it.
+        write: (array (channel, z, y, x), grid, path); the path is temporary, the caller renames it. None:
+            this format is read only, since it would lose values or the position.
+        read_mask: all of a file that is a mask, where that differs: indices of a palette, not their colours.
+        write_mask: (array (z, y, x), grid, labels, path), where a mask is written otherwise than an image.
+        picture: whether it holds pictures, without a position in a patient.
 
-    Readers raise ReadError or GeometryError with the path, never anything else, whatever the bytes are, and
-    never allocate more than the file can hold.
+    Readers raise ReadError or GeometryError with the path (MissingExtraError where a part is not installed),
+    never anything else, whatever the bytes are, and never allocate more than the file can hold.
     """
 
     name: str
     read: Callable[[Path], Volume]
     read_header: Callable[[Path], Header]
-    write: Callable[[NDArray[np.generic], Grid, Path], None]
+    write: Callable[[NDArray[np.generic], Grid, Path], None] | None = None
+    read_mask: Callable[[Path], Volume] | None = None
+    write_mask: Callable[[NDArray[np.unsignedinteger], Grid, Labels, Path], None] | None = None
+    picture: bool = False

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from calque.errors import GeometryError, InputError, LabelError, ReadError
 from calque.image import Image, LabelMap
+from calque.io.coding import decode
 from calque.io.formats import format_of
 from calque.io.model import Header, Volume
-from calque.labels import BACKGROUND, Labels, present_values
+from calque.labels import BACKGROUND, PLAIN, Coding, Labels, present_values
 
 _LARGEST_VALUE = 65535
 _MOST_CLASSES = 1000  # more distinct values are a scan, not a mask
@@ -27,6 +28,12 @@ def read_volume(path: Path) -> Volume:
         GeometryError: the header gives no position, or an impossible one.
     """
     return format_of(path).read(path)
+
+
+def read_mask_volume(path: Path) -> Volume:
+    """As `read_volume`, but in a mask a palette's indices are the values, not its colours."""
+    chosen = format_of(path)
+    return (chosen.read_mask or chosen.read)(path)
 
 
 def read_header(path: Path | str) -> Header:
@@ -44,7 +51,7 @@ def read_image(path: Path | str | Sequence[Path | str], channels: Sequence[str] 
 
     Args:
         path: a file with all its channels, or a file per channel.
-        channels: their names; by default "channel 1", ...
+        channels: their names; by default the file's own ("red", "green", "blue"), else "channel 1", ...
 
     Raises:
         ReadError: a file is missing, damaged, truncated or of an unknown format.
@@ -56,7 +63,7 @@ def read_image(path: Path | str | Sequence[Path | str], channels: Sequence[str] 
         raise InputError("An image needs at least one file")
     volumes = [read_volume(p) for p in paths]
     array = volumes[0].array if len(volumes) == 1 else _stacked(volumes, paths)
-    names = tuple(channels) if channels is not None else tuple(f"channel {k + 1}" for k in range(len(array)))
+    names = tuple(channels) if channels is not None else _own_names(volumes, len(array))
     if len(names) != len(array):
         raise InputError(
             "The image does not have the channels that were expected",
@@ -65,6 +72,13 @@ def read_image(path: Path | str | Sequence[Path | str], channels: Sequence[str] 
             got=f"{len(array)} channels",
         )
     return Image(array, volumes[0].header.grid, names)
+
+
+def _own_names(volumes: Sequence[Volume], count: int) -> tuple[str, ...]:
+    names = volumes[0].header.names
+    return (
+        names if len(volumes) == 1 and names is not None else tuple(f"channel {k + 1}" for k in range(count))
+    )
 
 
 def _stacked(volumes: Sequence[Volume], paths: Sequence[Path]) -> NDArray[np.generic]:
@@ -96,29 +110,39 @@ def _millimetres(header: Header) -> str:
     return " x ".join(f"{s:.4g}" for s in header.grid.spacing) + " mm"
 
 
-def read_labels(path: Path | str, labels: Labels | None = None) -> LabelMap:
+def read_labels(path: Path | str, labels: Labels | None = None, coding: Coding = PLAIN) -> LabelMap:
     """Read a mask; its type becomes the smallest unsigned one.
 
     Args:
-        path: a file with one channel; floats are accepted where all are whole.
+        path: a file with one channel, or a picture whose red, green and blue are equal; floats are accepted
+            where all are whole.
         labels: what the values mean. None: each value above 0 becomes a class "class N" (an empty mask gets
             "class 1").
+        coding: what stored values or colours stand for, where the mask does not hold label values itself.
 
     Raises:
-        LabelError: values that are fractional, negative, too large or not declared.
+        LabelError: values that are fractional, negative, too large or not declared; colours without a coding.
         ReadError: missing, damaged, truncated or of an unknown format.
         GeometryError: the header gives no position, or an impossible one.
     """
     path = Path(path)
-    volume = read_volume(path)
-    if volume.header.channels != 1:
-        raise LabelError("A mask has one channel", where=path, got=f"{volume.header.channels} channels")
-    array = to_label_values(volume.array[0], path)
+    volume = read_mask_volume(path)
+    array = label_values(volume, path, coding)
     if labels is None:
         labels = derive_labels(present_values(array), path)
     else:
         labels.require_declared(array, where=path)
     return LabelMap(array, volume.header.grid, labels)
+
+
+def label_values(volume: Volume, where: Path, coding: Coding = PLAIN) -> NDArray[np.unsignedinteger]:
+    """(z, y, x): the label values of a mask as read, in the smallest unsigned type.
+
+    Raises:
+        LabelError: several channels, or values that cannot be labels; see `read_labels`.
+    """
+    array = decode(volume, coding, where)
+    return to_label_values(array, where)
 
 
 def derive_labels(values: Sequence[int], where: Path) -> Labels:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from calque.errors import InputError
+from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.io.atomic import atomic_path
-from calque.io.formats import format_of
+from calque.io.formats import FORMATS, format_of
+from calque.io.model import Format
 
 
 def write_image(image: Image, path: Path | str) -> None:
@@ -19,9 +24,9 @@ def write_image(image: Image, path: Path | str) -> None:
         InputError: the format cannot hold values of this type, or the place cannot be written to.
         ResourceError: the disk is full.
     """
-    writer = format_of(Path(path))
+    write = _writer(format_of(Path(path)), path)
     with atomic_path(path) as aside:
-        writer.write(image.array, image.grid, aside)
+        write(image.array, image.grid, aside)
 
 
 def write_labels(label_map: LabelMap, path: Path | str) -> None:
@@ -32,8 +37,23 @@ def write_labels(label_map: LabelMap, path: Path | str) -> None:
         ReadError: the suffix is unknown.
         ResourceError: the disk is full.
     """
-    writer = format_of(Path(path))
+    chosen = format_of(Path(path))
+    write = _writer(chosen, path)
     label_map.labels.require_declared(label_map.array, where=path)
     array = label_map.array.astype(label_map.labels.dtype, copy=False)
     with atomic_path(path) as aside:
-        writer.write(array[np.newaxis], label_map.grid, aside)
+        if chosen.write_mask is not None:
+            chosen.write_mask(array, label_map.grid, label_map.labels, aside)
+        else:
+            write(array[np.newaxis], label_map.grid, aside)
+
+
+def _writer(chosen: Format, path: Path | str) -> Callable[[NDArray[np.generic], Grid, Path], None]:
+    if chosen.write is None:
+        raise InputError(
+            f"{chosen.name} is read only: it would lose values or the position",
+            where=path,
+            expected=", ".join(suffix for suffix, known in FORMATS.items() if known.write is not None),
+            fix="choose another suffix",
+        )
+    return chosen.write
