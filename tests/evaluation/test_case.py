@@ -8,7 +8,7 @@ import pytest
 from calque.errors import GeometryError, InputError, LabelError
 from calque.evaluation import score_case
 from calque.evaluation.case import tolerance_by_target
-from calque.evaluation.metrics import METRICS
+from calque.evaluation.metrics import CALIBRATION, DEFAULT, METRICS
 from calque.evaluation.pair import Pair
 from calque.geometry import Grid
 from calque.image import LabelMap
@@ -25,7 +25,7 @@ def test_cropping_changes_nothing():
     score = score_case(label_map(predicted, spacing=(3, 1, 1)), label_map(truth, spacing=(3, 1, 1)))
     for name, value in (("organ", 1), ("lesion", 2)):
         whole = Pair(predicted == value, truth == value, (3.0, 1.0, 1.0), 0.003, truth.size, 1.0)
-        assert score.classes[name].values == pytest.approx({m.name: m(whole) for m in METRICS.values()})
+        assert score.classes[name].values == pytest.approx({name: METRICS[name](whole) for name in DEFAULT})
 
 
 def test_a_lesion_in_one_slice_of_a_volume_is_three_dimensional():
@@ -125,3 +125,34 @@ def test_pictures():
     values = score_case(label_map(moved), label_map(truth), tolerance_mm=0.5).classes["organ"].values
     assert values["hd"] == 1.0
     assert values["nsd"] == pytest.approx((8 + 8) / 32)  # of 16 voxels each, top and bottom share 4
+
+
+def test_probabilities_of_classes_regions_and_ignored_voxels():
+    labels = Labels(classes=LABELS.classes, regions=(Region(name="whole", values=(1, 2)),), ignore=9)
+    truth = cube(2, 6)
+    truth[4:6, 4:6, 4:6] = 2
+    truth[2, 2, 2] = 9
+    soft = np.zeros((3, *truth.shape), np.float16)
+    soft[0], soft[1], soft[2] = truth == 0, 0.75 * (truth > 0), 0.25 * (truth > 0)
+    score = score_case(
+        label_map(np.where(truth > 0, 1, 0)),
+        label_map(truth, labels),
+        metrics=CALIBRATION,
+        probabilities=soft,
+    )
+    box, inside, lesion = 6**3 - 1, 64 - 1, 8
+    organ = score.classes["organ"]
+    assert organ.values["ece"] == pytest.approx(abs(0.75 * inside - (inside - lesion)) / box)
+    assert sum(organ.reliability.counts) == box
+    assert score.classes["whole"].values == {"ece": 0.0, "brier": 0.0}
+    assert score.classes["lesion"].state == "missed"
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.ones((2, 12, 12, 12)), np.full((3, 12, 12, 12), 2.0), np.full((3, 12, 12, 12), np.nan)]
+)
+def test_probabilities_that_cannot_be(wrong):
+    with pytest.raises(InputError, match="Probabilities"):
+        score_case(label_map(cube(2, 6)), label_map(cube(2, 6)), probabilities=wrong)
+    with pytest.raises(InputError, match="match above an IoU"):
+        score_case(label_map(cube(2, 6)), label_map(cube(2, 6)), lesion_iou=1.0)

@@ -2,7 +2,7 @@
 
 from calque.evaluation.case import score_case
 from calque.evaluation.cohort import evaluate
-from calque.evaluation.metrics import DEFAULT, METRICS, Metric
+from calque.evaluation.metrics import DEFAULT, METRICS, Metric, metric_named
 from calque.evaluation.scores import CaseScore, Scores
 from calque.evaluation.summary import summarise
 from calque.evaluation.table import read_csv, write_csv
@@ -14,6 +14,7 @@ __all__ = [
     "Metric",
     "Scores",
     "evaluate",
+    "metric_named",
     "read_csv",
     "score_case",
     "summarise",

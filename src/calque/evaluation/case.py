@@ -19,10 +19,12 @@ from calque.labels import Labels
 Tolerance = float | Mapping[str, float]
 """Millimetres, for all classes or by name."""
 
+Probabilities = NDArray[np.floating]
+
 Slices = tuple[slice, ...]
 
 
-def score_case(
+def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
     predicted: LabelMap,
     truth: LabelMap,
     *,
@@ -30,6 +32,8 @@ def score_case(
     patient: str | None = None,
     metrics: Sequence[str] = DEFAULT,
     tolerance_mm: Tolerance = 1.0,
+    lesion_iou: float = 0.5,
+    probabilities: Probabilities | None = None,
 ) -> CaseScore:
     """Score every class and region of `truth.labels`.
 
@@ -42,12 +46,17 @@ def score_case(
         patient: by default the case.
         metrics: keys of `METRICS`.
         tolerance_mm: up to which distance surfaces agree.
+        lesion_iou: above which IoU two objects match.
+        probabilities: (k, z, y, x), background first, then the classes in their order; for calibration.
 
     Raises:
         GeometryError: the grids differ; nothing is resampled.
         LabelError: the prediction holds values that are not declared.
-        InputError: an unknown metric, or a tolerance for some classes only.
+        InputError: an unknown metric, a tolerance for some classes only, a threshold that is no share, or
+            probabilities that are missing, of another shape or not from 0 to 1.
     """
+    _require_share(lesion_iou)
+    _require_probabilities(probabilities, truth, case)
     _require_same_grid(predicted.grid, truth.grid, case)
     labels = truth.labels
     for mask in (predicted, truth):
@@ -63,11 +72,23 @@ def score_case(
         slices = _joint(boxes, values, truth.grid.shape)
         there, here = truth.array[slices], predicted.array[slices]
         in_truth, in_predicted = _mask(there, values), _mask(here, values)
-        if labels.ignore is not None:
-            in_predicted &= there != labels.ignore
-        volume = truth.grid.voxel_volume / 1000.0
-        pair = Pair(in_predicted, in_truth, truth.grid.spacing, volume, voxels, tolerances[name])
-        classes[name] = ClassScore(state=pair.state, values={m.name: m(pair) for m in chosen})
+        scored = None if labels.ignore is None else there != labels.ignore
+        if scored is not None:
+            in_predicted &= scored
+        pair = Pair(
+            in_predicted,
+            in_truth,
+            truth.grid.spacing,
+            truth.grid.voxel_volume / 1000.0,
+            voxels,
+            tolerances[name],
+            lesion_iou,
+            None if probabilities is None else _chance(probabilities, values, labels, slices),
+            scored,
+        )
+        bins = None if probabilities is None or pair.state == "absent" else pair.bins
+        figures = {m.name: m(pair) for m in chosen}
+        classes[name] = ClassScore(state=pair.state, values=figures, reliability=bins)
     return CaseScore(case=case, patient=patient or case, classes=classes)
 
 
@@ -115,8 +136,37 @@ def _require_same_grid(predicted: Grid, truth: Grid, case: str) -> None:
         where=case,
         expected=_describe(truth),
         got=_describe(predicted),
-        fix="resample the prediction onto the grid of the truth; evaluation never does so by itself",
+        fix="evaluate with resample (--resample); it is never done unasked",
     )
+
+
+def _require_share(lesion_iou: float) -> None:
+    if not 0.0 <= lesion_iou < 1.0:
+        raise InputError("Objects match above an IoU", got=lesion_iou, expected="0 or more, below 1")
+
+
+def _require_probabilities(probabilities: Probabilities | None, truth: LabelMap, case: str) -> None:
+    if probabilities is None:
+        return
+    expected = (truth.labels.outputs, *truth.grid.shape)
+    if probabilities.shape != expected:
+        raise InputError(
+            "Probabilities are (class, z, y, x), background first, on the grid of the truth",
+            where=case,
+            expected=expected,
+            got=probabilities.shape,
+        )
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if not (low >= 0.0 and high <= 1.0 + 1e-3):  # half precision rounds; NaN is refused too
+        raise InputError("Probabilities lie from 0 to 1", where=case, got=f"{low:g} to {high:g}")
+
+
+def _chance(
+    probabilities: Probabilities, values: tuple[int, ...], labels: Labels, slices: Slices
+) -> Probabilities:
+    """Of a class, or of a region: the sum of its classes."""
+    channels = [1 + labels.values.index(value) for value in values]
+    return np.asarray(np.sum([probabilities[c][slices].astype(np.float32) for c in channels], axis=0))
 
 
 def _describe(grid: Grid) -> str:

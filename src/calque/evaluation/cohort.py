@@ -6,28 +6,53 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from calque.dataset.msd import MANIFEST, read_manifest_labels
-from calque.errors import CalqueError, InputError, ReadError
+from calque.errors import CalqueError, InputError
 from calque.evaluation.case import Tolerance, score_case, targets, tolerance_by_target
-from calque.evaluation.metrics import DEFAULT, select
-from calque.evaluation.scores import CaseScore, Failure, Findings, Scores
+from calque.evaluation.groups import with_groups
+from calque.evaluation.matching import Job, match
+from calque.evaluation.metrics import CALIBRATION, DEFAULT, select
+from calque.evaluation.probabilities import probabilities_of, read_probabilities
+from calque.evaluation.scores import Bootstrap, CaseScore, Failure, Findings, Scores
+from calque.evaluation.subjects import read_subjects
 from calque.evaluation.summary import summarise
 from calque.image import LabelMap
 from calque.io import read_labels
-from calque.io.formats import FORMATS, stem_of, suffix_of
 from calque.labels import Labels
+from calque.ops.regrid import regrid_labels
+from calque.ops.skeleton import skeleton
 from calque.parallel import map_bounded
 from calque.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A pair of files."""
+class Rules:
+    """How cases are scored.
 
-    case: str
-    patient: str
-    predicted: Path
-    truth: Path
+    Args:
+        metrics: keys of `METRICS`, or percentiles such as "hd90".
+        tolerance_mm: for the normalised surface distance and boundary IoU, one for all or by class.
+        lesion_iou: above which IoU two objects match.
+        resample: whether a prediction on another grid is brought onto that of the truth; else it is an error.
+        probabilities: folder of `case_probabilities.npz` or nnU-Net's `case.npz`, for calibration.
+    """
+
+    metrics: Sequence[str] = DEFAULT
+    tolerance_mm: Tolerance = 1.0
+    lesion_iou: float = 0.5
+    resample: bool = False
+    probabilities: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What became of a pair."""
+
+    case: CaseScore
+    labels: Labels
+    resampled: bool
 
 
 def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
@@ -37,23 +62,35 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     labels: Labels | None = None,
     metrics: Sequence[str] = DEFAULT,
     tolerance_mm: Tolerance = 1.0,
+    lesion_iou: float = 0.5,
+    resample: bool = False,
+    probabilities: Path | str | None = None,
     patients: Mapping[str, str] | None = None,
+    manifest: Path | str | None = None,
+    groups: Path | str | None = None,
+    bootstrap: Bootstrap | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Scores:
     """Score predicted masks against true ones, whatever model they come from.
 
-    Files are matched by name without suffix. Nothing is dropped silently: what has no partner, cannot be read
-    or lies on another grid is named in `Scores.findings`, and the rest is scored.
+    Files are matched by name without suffix, or by a manifest. Nothing is dropped silently: what has no
+    partner, cannot be read or lies on another grid is named in `Scores.findings`, and the rest is scored.
 
     Args:
         predicted: a folder of masks, or one file.
         truth: the same kind.
         labels: what the values mean; by default a `dataset.json` in the folder of the truth or above it says
             so, else each value N found is "class N".
-        metrics: keys of `METRICS`.
-        tolerance_mm: for the normalised surface distance, one for all or by class.
+        metrics: see `Rules`, with the four that follow; `probabilities` adds ece and brier.
+        tolerance_mm: see `Rules`.
+        lesion_iou: see `Rules`.
+        resample: see `Rules`; `Scores.resampled` names the cases.
+        probabilities: see `Rules`.
         patients: case -> patient, for intervals by patient; others are a patient each.
+        manifest: a CSV file with columns case, predicted, truth, and perhaps patient and subgroups.
+        groups: a CSV file with a column case or patient; every further column makes subgroups.
+        bootstrap: how intervals are made.
         workers: cases at a time; memory holds two masks for each.
         progress: told of each case.
 
@@ -61,21 +98,57 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
         InputError: a path is missing, nothing matches, or options contradict each other.
         CalqueError: no case at all could be scored; the first case's own error.
     """
-    select(metrics)
+    if probabilities is not None:
+        metrics = tuple(dict.fromkeys((*metrics, *CALIBRATION)))
+    soft = None if probabilities is None else Path(probabilities)
+    rules = Rules(metrics, tolerance_mm, lesion_iou, resample, soft)
+    listed = None if manifest is None else read_subjects(manifest)
+    subjects = listed if groups is None else read_subjects(groups)
     if labels is None:
         labels = _labels_beside(Path(truth))
+    _require_sense(rules, labels)
+    known = (
+        (subjects.patients if subjects else {}) | (listed.patients if listed else {}) | dict(patients or {})
+    )
+    found = match(Path(predicted), Path(truth), known, listed)
+    scored, failed = _score_all(found.jobs, labels, rules, workers, progress)
+    scores = summarise(
+        [one.case for one in scored],
+        labels or _union([one.labels for one in scored]),
+        metrics=metrics,
+        tolerance_mm=tolerance_mm,
+        bootstrap=bootstrap,
+        findings=Findings(missing=found.missing, unexpected=found.unexpected, failed=failed),
+    )
+    resampled = tuple(one.case.case for one in scored if one.resampled)
+    scores = scores.model_copy(update={"lesion_iou": lesion_iou, "resampled": resampled})
+    return scores if subjects is None else with_groups(scores, subjects)
+
+
+def _require_sense(rules: Rules, labels: Labels | None) -> None:
+    """Refuse what no case could satisfy, before the first is read."""
+    wanted = {metric.needs for metric in select(rules.metrics)}
+    if "probability" in wanted and rules.probabilities is None:
+        raise InputError(
+            "ECE and Brier need probabilities",
+            got=", ".join(rules.metrics),
+            fix="give probabilities, a folder",
+        )
+    if "skeletons" in wanted:
+        skeleton(np.zeros((1, 1, 1), bool))  # says how to install what it needs
     if labels is not None:
-        tolerance_by_target(tolerance_mm, labels)
-    jobs, missing, unexpected = _match(Path(predicted), Path(truth), patients or {})
-    scored: list[tuple[CaseScore, Labels]] = []
+        tolerance_by_target(rules.tolerance_mm, labels)
+
+
+def _score_all(
+    jobs: Sequence[Job], labels: Labels | None, rules: Rules, workers: int | None, progress: Progress
+) -> tuple[list[_Scored], tuple[Failure, ...]]:
+    """Every pair, on threads; raises the first error where all failed."""
+    scored: list[_Scored] = []
     failed: list[Failure] = []
     first: CalqueError | None = None
-
-    def score(job: _Job) -> tuple[CaseScore, Labels]:
-        return _score(job, labels, metrics, tolerance_mm)
-
     with progress.task("evaluate", total=len(jobs)) as task:
-        for outcome in map_bounded(score, jobs, workers):
+        for outcome in map_bounded(lambda job: _score(job, labels, rules), jobs, workers):
             if isinstance(outcome.error, CalqueError):
                 first = first or outcome.error
                 failed.append(Failure(case=outcome.item.case, error=str(outcome.error)))
@@ -84,84 +157,35 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
             task.advance(note=outcome.item.case)
     if first is not None and not scored:
         raise first
-    return summarise(
-        [case for case, _ in scored],
-        labels or _union([found for _, found in scored]),
-        metrics=metrics,
-        tolerance_mm=tolerance_mm,
-        findings=Findings(missing=missing, unexpected=unexpected, failed=tuple(failed)),
-    )
+    return scored, tuple(failed)
 
 
-def _score(
-    job: _Job, labels: Labels | None, metrics: Sequence[str], tolerance_mm: Tolerance
-) -> tuple[CaseScore, Labels]:
+def _score(job: Job, labels: Labels | None, rules: Rules) -> _Scored:
     truth, predicted = read_labels(job.truth, labels), read_labels(job.predicted, labels)
     shared = labels or _union([truth.labels, predicted.labels])
-    if isinstance(tolerance_mm, Mapping):  # derived labels: this case may hold some of the classes only
-        tolerance_mm = {name: tolerance_mm[name] for name in targets(shared) if name in tolerance_mm}
+    tolerance = rules.tolerance_mm
+    if isinstance(tolerance, Mapping):  # derived labels: this case may hold some of the classes only
+        tolerance = {name: tolerance[name] for name in targets(shared) if name in tolerance}
+    moved = rules.resample and not predicted.grid.isclose(truth.grid)
+    soft = None
+    if rules.probabilities is not None:
+        soft = read_probabilities(probabilities_of(job.case, rules.probabilities))
     case = score_case(
-        predicted,
+        regrid_labels(predicted, truth.grid) if moved else predicted,
         LabelMap(truth.array, truth.grid, shared),
         case=job.case,
         patient=job.patient,
-        metrics=metrics,
-        tolerance_mm=tolerance_mm,
+        metrics=rules.metrics,
+        tolerance_mm=tolerance,
+        lesion_iou=rules.lesion_iou,
+        probabilities=soft,
     )
-    return case, shared
+    return _Scored(case, shared, moved)
 
 
 def _union(found: Sequence[Labels]) -> Labels:
     """The classes of all, of which a value has the same name everywhere."""
     return Labels.from_names({label.name: label.value for labels in found for label in labels.classes})
-
-
-def _match(
-    predicted: Path, truth: Path, patients: Mapping[str, str]
-) -> tuple[list[_Job], tuple[str, ...], tuple[str, ...]]:
-    """Pairs in the order of names, then the truth's and the prediction's cases without a partner."""
-    for path in (predicted, truth):
-        if not path.exists():
-            raise ReadError("There is nothing here", where=path, expected="a folder of masks, or a mask")
-    if predicted.is_dir() != truth.is_dir():
-        raise InputError("Give two folders or two files", got=f"{predicted} and {truth}")
-    if not truth.is_dir():
-        case = stem_of(truth)
-        return [_Job(case, patients.get(case, case), predicted, truth)], (), ()
-    have, want = _masks(predicted), _masks(truth)
-    both = [case for case in want if case in have]
-    if not both:
-        raise InputError(
-            "No file of one folder has the name of a file in the other",
-            where=f"{predicted} and {truth}",
-            expected="predictions named as the truth, such as case_01.nii.gz in both",
-            got=f"{len(have)} predictions ({_some(have)}), {len(want)} truths ({_some(want)})",
-        )
-    jobs = [_Job(case, patients.get(case, case), have[case], want[case]) for case in both]
-    return (
-        jobs,
-        tuple(case for case in want if case not in have),
-        tuple(case for case in have if case not in want),
-    )
-
-
-def _masks(folder: Path) -> dict[str, Path]:
-    """Case -> file, by name; files of unknown suffix and hidden ones are no masks."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if suffix_of(path) is None or not path.is_file():
-            continue
-        case = stem_of(path)
-        if case in found:
-            raise InputError("Two files have the name of one case", where=folder, got=(found[case], path))
-        found[case] = path
-    if not found:
-        raise InputError("This folder holds no mask", where=folder, expected=f"files in {', '.join(FORMATS)}")
-    return found
-
-
-def _some(cases: Mapping[str, Path]) -> str:
-    return ", ".join([*list(cases)[:3], *(["..."] if len(cases) > 3 else [])])
 
 
 def _labels_beside(truth: Path) -> Labels | None:

@@ -7,6 +7,7 @@ nowhere else (docs/decisions/empty-masks.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,9 +15,10 @@ from typing import Literal
 import numpy as np
 
 from calque.errors import InputError
+from calque.evaluation.calibration import brier, calibration_error
 from calque.evaluation.pair import Pair, State
 
-Need = Literal["overlap", "surfaces", "elements"]
+Need = Literal["overlap", "surfaces", "elements", "rims", "objects", "skeletons", "probability"]
 Better = Literal["higher", "lower", "zero", "neither"]
 
 
@@ -49,7 +51,7 @@ class Metric:
         unit: "" for a ratio, else "mm" or "ml".
         better: which direction is better; "zero" for signed errors; "neither" for what is no error.
         needs: what of the pair the function uses, the costliest part.
-        function: called where both masks hold something.
+        function: called where both masks hold something; None where it has no value.
         empty: the value elsewhere; None leaves it to `function`, which then must bear empty masks.
         definition: one line.
     """
@@ -59,7 +61,7 @@ class Metric:
     unit: str
     better: Better
     needs: Need
-    function: Callable[[Pair], float]
+    function: Callable[[Pair], float | None]
     empty: Empty | None
     definition: str
 
@@ -115,12 +117,39 @@ def _nsd_area(pair: Pair) -> float:
     return float(near / (both.first_weights.sum() + both.second_weights.sum()))
 
 
+def _boundary_iou(pair: Pair) -> float:
+    here, there = pair.rims
+    return float(np.count_nonzero(here & there) / np.count_nonzero(here | there))
+
+
+def _cldice(pair: Pair) -> float:
+    here, there = pair.skeletons
+    precision = np.count_nonzero(here & pair.truth) / np.count_nonzero(here)
+    recall = np.count_nonzero(there & pair.predicted) / np.count_nonzero(there)
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def _panoptic(pair: Pair) -> float:
+    found = pair.objects
+    return sum(found.ious) / (0.5 * (found.n_predicted + found.n_truth))
+
+
+def _ece(pair: Pair) -> float | None:
+    return None if pair.state == "absent" else calibration_error(pair.bins)
+
+
+def _brier(pair: Pair) -> float | None:
+    return None if pair.state == "absent" else brier(pair.chance, pair.truth, pair.scored)
+
+
 def _volume_error_ml(pair: Pair) -> float:
     return (pair.n_predicted - pair.n_truth) * pair.voxel_ml
 
 
 _WORST = Empty(missed=0.0, spurious=0.0)
 _UNBOUNDED = Empty(missed=None, spurious=None)
+_OF_PREDICTED = Empty(missed=None, spurious=0.0)
+_OF_TRUTH = Empty(missed=0.0, spurious=None)
 
 _ALL = (
     Metric(
@@ -131,11 +160,11 @@ _ALL = (
     ),
     Metric(
         "precision", "Precision", "", "higher", "overlap", lambda pair: pair.hits / pair.n_predicted,
-        Empty(missed=None, spurious=0.0), "|P∩T| / |P|",
+        _OF_PREDICTED, "|P∩T| / |P|",
     ),
     Metric(
         "recall", "Recall", "", "higher", "overlap", lambda pair: pair.hits / pair.n_truth,
-        Empty(missed=0.0, spurious=None), "|P∩T| / |T|, also called sensitivity",
+        _OF_TRUTH, "|P∩T| / |T|, also called sensitivity",
     ),
     Metric(
         "specificity", "Specificity", "", "higher", "overlap", _specificity, None,
@@ -162,6 +191,34 @@ _ALL = (
         "share of both surfaces' area that lies within the tolerance of the other surface",
     ),
     Metric(
+        "boundary_iou", "Boundary IoU", "", "higher", "rims", _boundary_iou, _WORST,
+        "IoU of the voxels of each mask within the tolerance of its own border (Cheng et al. 2021)",
+    ),
+    Metric(
+        "cldice", "clDice", "", "higher", "skeletons", _cldice, _WORST,
+        "centreline Dice: harmonic mean of the share of P's centreline inside T and of T's inside P "
+        "(Shit et al. 2021)",
+    ),
+    Metric(
+        "lesion_precision", "Object precision", "", "higher", "objects",
+        lambda pair: pair.objects.hits / pair.objects.n_predicted, _OF_PREDICTED,
+        "share of the predicted objects that match a true one",
+    ),
+    Metric(
+        "lesion_recall", "Object recall", "", "higher", "objects",
+        lambda pair: pair.objects.hits / pair.objects.n_truth, _OF_TRUTH,
+        "share of the true objects that match a predicted one",
+    ),
+    Metric(
+        "lesion_f1", "Object F1", "", "higher", "objects",
+        lambda pair: 2.0 * pair.objects.hits / (pair.objects.n_predicted + pair.objects.n_truth), _WORST,
+        "twice the matched pairs, by the objects of both masks",
+    ),
+    Metric(
+        "panoptic_quality", "Panoptic quality", "", "higher", "objects", _panoptic, _WORST,
+        "sum of the IoU of matched objects, by the mean number of objects (Kirillov et al. 2019)",
+    ),
+    Metric(
         "volume_predicted_ml", "Predicted volume", "ml", "neither", "overlap",
         lambda pair: pair.n_predicted * pair.voxel_ml, None, "|P| times the volume of a voxel",
     ),
@@ -178,12 +235,43 @@ _ALL = (
         lambda pair: (pair.n_predicted - pair.n_truth) / pair.n_truth,
         Empty(missed=-1.0, spurious=None), "(|P|-|T|) / |T|",
     ),
+    Metric(
+        "ece", "ECE", "", "lower", "probability", _ece, None,
+        "expected calibration error in the box of the class: mean gap of probability and frequency, 15 bins",
+    ),
+    Metric(
+        "brier", "Brier", "", "lower", "probability", _brier, None,
+        "mean squared gap of probability and truth in the box of the class",
+    ),
 )  # fmt: skip
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
-DEFAULT: tuple[str, ...] = tuple(METRICS)
-"""All of them: they share their distance transforms."""
+DEFAULT: tuple[str, ...] = tuple(m.name for m in _ALL if m.needs not in ("skeletons", "probability"))
+"""Those that need masks alone and mean something for any structure; they share what they need."""
+
+CALIBRATION: tuple[str, ...] = tuple(metric.name for metric in _ALL if metric.needs == "probability")
+"""Those that need probabilities."""
+
+
+def metric_named(name: str) -> Metric:
+    """An entry of `METRICS`, or any percentile of the Hausdorff distance: "hd90", "hd99.5".
+
+    Raises:
+        InputError: there is no such metric.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    found = re.fullmatch(r"hd([1-9]\d?(?:\.\d+)?)", name)
+    if found is None:
+        raise InputError(
+            "There is no such metric",
+            expected=f"one of {', '.join(METRICS)}, or a percentile such as hd90",
+            got=name,
+        )
+    definition = f"the larger of the two directed percentiles ({found[1]}) of surface distances"
+    function = percentile_hausdorff(float(found[1]))
+    return Metric(name, name.upper(), "mm", "lower", "surfaces", function, _UNBOUNDED, definition)
 
 
 def select(names: Sequence[str]) -> tuple[Metric, ...]:
@@ -192,11 +280,6 @@ def select(names: Sequence[str]) -> tuple[Metric, ...]:
     Raises:
         InputError: a name is unknown, or none is given.
     """
-    unknown = [name for name in names if name not in METRICS]
-    if unknown or not names:
-        raise InputError(
-            "There is no such metric" if unknown else "Name at least one metric",
-            expected=f"some of {', '.join(METRICS)}",
-            got=", ".join(unknown) or None,
-        )
-    return tuple(METRICS[name] for name in dict.fromkeys(names))
+    if not names:
+        raise InputError("Name at least one metric", expected=f"some of {', '.join(METRICS)}")
+    return tuple(metric_named(name) for name in dict.fromkeys(names))

@@ -7,9 +7,14 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from calque.errors import InputError
+from calque.evaluation.calibration import Reliability, reliability
+from calque.evaluation.lesions import Matching, match_objects
 from calque.geometry import Spacing
-from calque.ops.distance import Mask, Surfaces, element_surfaces, voxel_surfaces
+from calque.ops.distance import Mask, Surfaces, element_surfaces, rim, voxel_surfaces
+from calque.ops.skeleton import skeleton
 
 State = Literal["present", "missed", "spurious", "absent"]
 """In both masks; in the truth alone; in the prediction alone; in neither."""
@@ -25,7 +30,10 @@ class Pair:
         spacing: mm along (z, y, x).
         voxel_ml: millilitres of a voxel.
         voxels: how many voxels were scored in the whole image.
-        tolerance_mm: up to which distance surfaces agree, for the normalised surface distance.
+        tolerance_mm: up to which distance surfaces agree, and how deep the rim of boundary IoU is.
+        lesion_iou: above which IoU two objects match.
+        probability: of this class, the same shape; None where there is none.
+        scored: voxels that are not ignored; None: all.
     """
 
     predicted: Mask
@@ -34,6 +42,9 @@ class Pair:
     voxel_ml: float
     voxels: int
     tolerance_mm: float
+    lesion_iou: float = 0.5
+    probability: NDArray[np.floating] | None = None
+    scored: Mask | None = None
 
     @cached_property
     def hits(self) -> int:
@@ -66,3 +77,35 @@ class Pair:
     def elements(self) -> Surfaces:
         """Distances between area-weighted elements, prediction first; both masks must hold something."""
         return element_surfaces(self.predicted, self.truth, self.spacing)
+
+    @cached_property
+    def rims(self) -> tuple[Mask, Mask]:
+        """Voxels of each mask within the tolerance of its own border, prediction first."""
+        deep = self.tolerance_mm
+        return rim(self.predicted, self.spacing, deep), rim(self.truth, self.spacing, deep)
+
+    @cached_property
+    def skeletons(self) -> tuple[Mask, Mask]:
+        """Centrelines, prediction first."""
+        return skeleton(self.predicted), skeleton(self.truth)
+
+    @cached_property
+    def objects(self) -> Matching:
+        """Which objects were found."""
+        return match_objects(self.predicted, self.truth, self.lesion_iou)
+
+    @property
+    def chance(self) -> NDArray[np.floating]:
+        """The probability.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.probability is None:
+            raise InputError("This metric needs probabilities", fix="give them, or leave ece and brier out")
+        return self.probability
+
+    @cached_property
+    def bins(self) -> Reliability:
+        """Voxels by bin of probability."""
+        return reliability(self.chance, self.truth, self.scored)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from calque.errors import InputError
+from calque.evaluation.calibration import Reliability
 from calque.evaluation.pair import State
 from calque.io.atomic import write_text_atomic
 from calque.labels import Labels
@@ -20,10 +21,12 @@ class ClassScore(Value):
     Args:
         state: which of the two masks hold it.
         values: by metric; None where the metric has no value (docs/decisions/empty-masks.md).
+        reliability: voxels by bin of probability, where there are probabilities.
     """
 
     state: State
     values: dict[str, float | None]
+    reliability: Reliability | None = None
 
 
 class CaseScore(Value):
@@ -74,13 +77,15 @@ class Bootstrap(Value):
     """How intervals were made: whole patients are drawn with replacement.
 
     Args:
-        method: "percentile" of the resampled means.
+        method: "percentile" of the resampled means; "bca", corrected for bias and skewness (Efron 1987,
+            doi:10.1080/01621459.1987.10478410); "bca_expanded", the same with the tails of Student's t for
+            few patients (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). docs/log.md has their coverage.
         level: of confidence.
         resamples: how many.
         seed: of the generator.
     """
 
-    method: Literal["percentile"] = "percentile"
+    method: Literal["percentile", "bca", "bca_expanded"] = "bca_expanded"
     level: float = Field(default=0.95, gt=0, lt=1)
     resamples: int = Field(default=2000, ge=100)
     seed: int = 0
@@ -107,6 +112,24 @@ class Findings(Value):
     failed: tuple[Failure, ...] = ()
 
 
+class Group(Value):
+    """Cases that have something in common.
+
+    Args:
+        column: what: "sex", "scanner", ...
+        value: which.
+        cases: their names.
+        summaries: as in `Scores`, over these cases.
+        foreground: the same.
+    """
+
+    column: str
+    value: str
+    cases: tuple[str, ...]
+    summaries: dict[str, dict[str, Summary]]
+    foreground: dict[str, Summary]
+
+
 class Scores(Value):
     """The outcome of an evaluation.
 
@@ -115,13 +138,16 @@ class Scores(Value):
         calque: the version that wrote it.
         labels: what was scored: classes, and regions as unions of classes.
         metrics: names, as in `METRICS`.
-        tolerance_mm: by class or region, for the normalised surface distance.
+        tolerance_mm: by class or region, for the normalised surface distance and boundary IoU.
+        lesion_iou: above which IoU two objects match.
         bootstrap: how intervals were made.
         cases: one entry per scored case.
         summaries: by class or region, then by metric.
         foreground: by metric: the mean over the classes of each case that have a value, summed up over cases.
             Regions are not among them, they would count voxels twice.
         findings: what was not scored.
+        groups: the same summaries by subgroup, where columns were given.
+        resampled: cases of which the prediction was resampled onto the grid of the truth.
     """
 
     version: Literal[1] = 1
@@ -129,11 +155,14 @@ class Scores(Value):
     labels: Labels
     metrics: tuple[str, ...]
     tolerance_mm: dict[str, float]
+    lesion_iou: float = 0.5
     bootstrap: Bootstrap
     cases: tuple[CaseScore, ...]
     summaries: dict[str, dict[str, Summary]]
     foreground: dict[str, Summary]
     findings: Findings = Findings()
+    groups: tuple[Group, ...] = ()
+    resampled: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calque import __version__
 from calque.errors import InputError
 from calque.evaluation.case import Tolerance, targets, tolerance_by_target
+from calque.evaluation.intervals import Figures, intervals
 from calque.evaluation.metrics import DEFAULT, Metric, select
 from calque.evaluation.pair import Pair, State
 from calque.evaluation.scores import Bootstrap, CaseScore, ClassScore, Findings, Scores, Summary, case_mean
 from calque.labels import Labels
 
 _WORST = 3
-_BATCH = 256  # resamples at a time: memory stays small for any number of patients
-
-Figures = NDArray[np.float64]
 
 
 def summarise(
@@ -42,23 +39,7 @@ def summarise(
     if len({case.case for case in full}) != len(full):
         raise InputError("Case names must be unique", got=[case.case for case in full])
     how = bootstrap or Bootstrap()
-    patients = [case.patient for case in full]
-    tables = {name: [[c.classes[name].values[m.name] for m in chosen] for c in full] for name in names}
-    states = {name: [c.classes[name].state for c in full] for name in names}
-    means = [[case_mean(c, m.name, labels) for m in chosen] for c in full]
-    overall = [_overall([c.classes[name].state for name in labels.names]) for c in full]
-    every = [*tables.values(), means]
-    intervals = _intervals(
-        np.array(every, dtype=np.float64).reshape(len(every), len(full), len(chosen)), patients, how
-    )
-    ids = [case.case for case in full]
-    lines = [
-        {
-            m.name: _summary(m, [row[k] for row in table], state, ids, patients, interval[:, k])
-            for k, m in enumerate(chosen)
-        }
-        for table, state, interval in zip(every, [*states.values(), overall], intervals, strict=True)
-    ]
+    summaries, foreground = summarise_lines(full, labels, chosen, how)
     return Scores(
         calque=__version__,
         labels=labels,
@@ -66,10 +47,35 @@ def summarise(
         tolerance_mm=tolerance_by_target(tolerance_mm, labels),
         bootstrap=how,
         cases=tuple(full),
-        summaries=dict(zip(names, lines[:-1], strict=True)),
-        foreground=lines[-1],
+        summaries=summaries,
+        foreground=foreground,
         findings=findings or Findings(),
     )
+
+
+def summarise_lines(
+    cases: Sequence[CaseScore], labels: Labels, metrics: Sequence[Metric], how: Bootstrap
+) -> tuple[dict[str, dict[str, Summary]], dict[str, Summary]]:
+    """Summaries by class and metric, and of the mean of classes by metric; every case knows every class."""
+    names = tuple(targets(labels))
+    patients, ids = [case.patient for case in cases], [case.case for case in cases]
+    tables = [[[c.classes[name].values[m.name] for m in metrics] for c in cases] for name in names]
+    tables.append([[case_mean(c, m.name, labels) for m in metrics] for c in cases])
+    states = [[c.classes[name].state for c in cases] for name in names]
+    states.append([_overall([c.classes[name].state for name in labels.names]) for c in cases])
+    shape = (len(tables), len(cases), len(metrics))
+    flat = np.array(tables, dtype=np.float64).reshape(shape).transpose(1, 0, 2)
+    ends = intervals(flat.reshape(len(cases), shape[0] * shape[2]), patients, how).reshape(
+        2, len(tables), len(metrics)
+    )
+    lines = [
+        {
+            m.name: _summary(m, [row[k] for row in table], state, ids, patients, interval[:, k])
+            for k, m in enumerate(metrics)
+        }
+        for table, state, interval in zip(tables, states, ends.transpose(1, 0, 2), strict=True)
+    ]
+    return dict(zip(names, lines[:-1], strict=True)), lines[-1]
 
 
 def _completed(case: CaseScore, names: Sequence[str], metrics: Sequence[Metric]) -> CaseScore:
@@ -78,7 +84,7 @@ def _completed(case: CaseScore, names: Sequence[str], metrics: Sequence[Metric])
     if lacking and case.classes:
         raise InputError("This case was not scored with these metrics", where=case.case, got=sorted(lacking))
     none = np.zeros((1, 1, 1), bool)
-    pair = Pair(none, none, spacing=(1.0, 1.0, 1.0), voxel_ml=1.0, voxels=1, tolerance_mm=0.0)
+    pair = Pair(none, none, (1.0, 1.0, 1.0), 1.0, 1, 0.0)
     nothing = ClassScore(state="absent", values={m.name: m(pair) for m in metrics})
     return case.model_copy(update={"classes": {name: case.classes.get(name, nothing) for name in names}})
 
@@ -136,45 +142,3 @@ def _worst(
         elif metric.better == "lower" and state != "absent":
             ranked.append((np.inf, case))
     return tuple(case for _, case in sorted(ranked, key=lambda item: -item[0])[:_WORST])
-
-
-def _intervals(values: Figures, patients: Sequence[str], how: Bootstrap) -> Figures:
-    """Percentile bootstrap of the mean by patient.
-
-    Args:
-        values: (tables, cases, metrics), NaN where there is none.
-        patients: one per case.
-        how: level, resamples, seed.
-
-    Returns:
-        (tables, 2, metrics): lower and upper ends; NaN where no resample holds a value. Every table and
-        metric sees the same resamples.
-    """
-    tables, _, metrics = values.shape
-    if not patients:
-        return np.full((tables, 2, metrics), np.nan)
-    people, index = np.unique(np.array(patients), return_inverse=True)
-    flat = values.transpose(1, 0, 2).reshape(len(patients), -1)
-    sums, counts = np.zeros((len(people), flat.shape[1])), np.zeros((len(people), flat.shape[1]))
-    np.add.at(sums, index, np.nan_to_num(flat))
-    np.add.at(counts, index, ~np.isnan(flat))
-    generator = np.random.default_rng(how.seed)
-    share = np.full(len(people), 1.0 / len(people))
-    means = []
-    for start in range(0, how.resamples, _BATCH):
-        size = min(_BATCH, how.resamples - start)
-        drawn = generator.multinomial(len(people), share, size=size).astype(np.float64)
-        total = drawn @ counts
-        means.append(np.divide(drawn @ sums, total, out=np.full(total.shape, np.nan), where=total > 0))
-    tail = 50.0 * (1.0 - how.level)
-    ends = _percentiles(np.concatenate(means), (tail, 100.0 - tail))
-    return ends.reshape(2, tables, metrics).transpose(1, 0, 2)
-
-
-def _percentiles(samples: Figures, at: tuple[float, float]) -> Figures:
-    """(2, columns): percentiles of the numbers in each column; NaN for a column without any."""
-    ends = np.full((2, samples.shape[1]), np.nan)
-    some = ~np.isnan(samples).all(axis=0)
-    if some.any():
-        ends[:, some] = np.nanpercentile(samples[:, some], at, axis=0)
-    return ends

@@ -76,6 +76,17 @@ def border(mask: Mask, axes: Sequence[int] = (0, 1, 2)) -> Mask:
     return np.asarray(mask & ~inside)
 
 
+def rim(mask: Mask, spacing: Sequence[float], depth_mm: float) -> Mask:
+    """Voxels of a (z, y, x) mask within `depth_mm` of its border; 0 leaves the border itself.
+
+    A tolerance is a decimal fraction: a voxel exactly at it belongs to the rim.
+    """
+    edge = border(mask, _axes(mask))
+    if depth_mm <= 0 or not edge.any():
+        return edge
+    return np.asarray(mask & (_transform(edge, spacing) <= depth_mm * (1.0 + 1e-6)))
+
+
 def voxel_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Surfaces:
     """Distances between the border voxels of two masks.
 
@@ -116,7 +127,7 @@ def _joint(first: Mask, second: Mask) -> tuple[Mask, Mask, tuple[int, ...]]:
     """Both masks in their joint bounding box, and the axes that count."""
     if first.shape != second.shape or first.ndim != 3:
         raise GeometryError("Two masks share one (z, y, x) shape", expected=first.shape, got=second.shape)
-    axes = tuple(axis for axis in range(3) if first.shape[axis] > 1) or (0, 1, 2)
+    axes = _axes(first)
     if not first.any() or not second.any():
         raise GeometryError("An empty mask has no surface", fix="ask whether it is empty first")
     box = bounding_box(first | second)
@@ -124,12 +135,17 @@ def _joint(first: Mask, second: Mask) -> tuple[Mask, Mask, tuple[int, ...]]:
     return first[slices], second[slices], axes
 
 
+def _axes(mask: Mask) -> tuple[int, ...]:
+    """Along which a surface has two sides: those of more than one voxel."""
+    return tuple(axis for axis in range(3) if mask.shape[axis] > 1) or (0, 1, 2)
+
+
 def _to_nearest(source: Mask, target: Mask, spacing: Sequence[float]) -> Distances:
     """(n,) mm from every true voxel of `source` to the nearest of `target`, exact in double precision.
 
-    A tree of the target's voxels is asked about the source's: that costs by surface, not by volume. Two kinds of
-    pairs cost too much that way and go through a distance transform: surfaces as dense as noise, and voxels
-    that lie far from a surface bent around them (every part of it is about as near).
+    A tree of the target's voxels is asked about the source's: that costs by surface, not by volume. Two kinds
+    of pairs cost too much that way and go through a distance transform: surfaces as dense as noise, and
+    voxels that lie far from a surface bent around them (every part of it is about as near).
     """
     step = np.array([float(s) for s in spacing])
     points, others = np.argwhere(source) * step, np.argwhere(target) * step
@@ -151,8 +167,9 @@ _DENSE, _SMALL, _REACH, _FEW = 8, 2**15, 16, 2000
 def _transform(target: Mask, spacing: Sequence[float]) -> Distances:
     """(z, y, x) mm to the nearest true voxel of `target`.
 
-    The transform of `edt` works with squares in single precision. In whole multiples of a common unit these are
-    whole numbers, and exact below 2^24; where spacings have no such unit, the relative error is below 1e-7.
+    The transform of `edt` works with squares in single precision. In whole multiples of a common unit these
+    are whole numbers, and exact below 2^24; where spacings have no such unit, the relative error is below
+    1e-7.
     """
     unit = common_unit(spacing, target.shape)
     ratio = [float(s) for s in spacing] if unit is None else [float(round(s / unit)) for s in spacing]

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from calque import __version__
 from calque.errors import InputError
-from calque.evaluation import METRICS, Scores
+from calque.evaluation import Scores, metric_named
 from calque.io import write_text_atomic
 from calque.reporting.pictures import ERROR_COLOURS
 from calque.reporting.sections import check_section, curve_chart, pictured_cases, plan_lines, spread_charts
@@ -112,11 +112,17 @@ def render(material: Material, output: Path, t: Voice) -> str:
         "lead": _lead(material, t),
         "cards": _cards(scores, t),
         "findings": _findings(scores, t),
-        "shown": [METRICS[name] for name in shown_metrics(scores)],
+        "shown": [metric_named(name) for name in shown_metrics(scores)],
         "summary": summary_rows(scores, t),
         "everything": every_line(scores, t),
         "interval_title": t("interval", level=t.level(how)).capitalize(),
-        "intervals": t("interval.how", level=t.level(how), resamples=t.number(how.resamples), seed=how.seed),
+        "intervals": t(
+            "interval.how",
+            method=t(f"bootstrap.{how.method}"),
+            level=t.level(how),
+            resamples=t.number(how.resamples),
+            seed=how.seed,
+        ),
         "spreads": spread_charts(scores, t),
         "pictures": pictured_cases(material, t),
         "classes": [{"name": c.name, "colour": css(c.colour)} for c in scores.labels.classes],
@@ -127,7 +133,7 @@ def render(material: Material, output: Path, t: Voice) -> str:
         "curves": curve_chart(material, t),
         "plan": plan_lines(material.plan, t) if material.plan else (),
         "check": check_section(material, t),
-        "metrics": [METRICS[name] for name in scores.metrics],
+        "metrics": [metric_named(name) for name in scores.metrics],
         "tolerances": _tolerances(scores, t),
         "commands": _commands(material, output, t),
         "versions": _versions(),
@@ -185,7 +191,7 @@ def _cards(scores: Scores, t: Voice) -> list[Card]:
     several = len(scores.labels.classes) > 1
     for name in [name for name in _CARDS if name in scores.metrics] or scores.metrics[:3]:
         summary, title = scores.foreground[name], t(f"metric.{name}")
-        unit = METRICS[name].unit
+        unit = metric_named(name).unit
         value = t.figure(name, summary.mean) + (f"\u202f{unit}" if unit else "")
         title = t("mean_of", metric=title) if several else title
         cards.append(Card(title, value, t.interval(name, summary, scores.bootstrap)))

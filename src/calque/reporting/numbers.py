@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calque.evaluation import METRICS
+from calque.evaluation import metric_named
 
 NARROW = "\u202f"  # narrow no-break space
 MINUS = "\u2212"
@@ -31,7 +31,7 @@ def percent(share: float | None, lang: str, digits: int = 0) -> str:
 
 def figure(metric: str, value: float | None, lang: str) -> str:
     """A value of `metric` with the decimals that it deserves."""
-    unit, name = METRICS[metric].unit, METRICS[metric].name
+    unit, name = metric_named(metric).unit, metric_named(metric).name
     if name == "volume_error_relative":
         return percent(value, lang, 1)
     return number(value, lang, 3 if unit == "" else 2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from calque.errors import CalqueError
-from calque.evaluation import METRICS, Scores
+from calque.evaluation import Scores, metric_named
 from calque.io import read_image, read_labels
 from calque.labels import Labels
 from calque.planning import Plan
@@ -88,7 +88,7 @@ def spread_charts(scores: Scores, t: Voice) -> tuple[Chart, ...]:
             figures.append(t("distributions.figure", name=label.name, **numbers))
         if not any(values for _, _, values in columns):
             continue
-        unit = METRICS[metric].unit
+        unit = metric_named(metric).unit
         title = t(f"metric.{metric}") + (f" ({unit})" if unit else "")
         limits = (0.0, 1.02) if not unit else None
         charts.append(

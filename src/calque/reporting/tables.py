@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from calque.evaluation import METRICS, Scores
+from calque.evaluation import Scores, metric_named
 from calque.evaluation.scores import CaseScore, Summary
 from calque.labels import Colour
 from calque.reporting.numbers import NOTHING
@@ -83,7 +83,7 @@ def shown_metrics(scores: Scores) -> tuple[str, ...]:
 
 def ranking_metric(scores: Scores) -> str:
     """What cases are ranked by: Dice, else the first metric of which more is better, else the first."""
-    higher = [name for name in scores.metrics if METRICS[name].better == "higher"]
+    higher = [name for name in scores.metrics if metric_named(name).better == "higher"]
     return "dice" if "dice" in scores.metrics else (higher or list(scores.metrics))[0]
 
 
@@ -129,7 +129,7 @@ def every_line(scores: Scores, t: Voice) -> tuple[Line, ...]:
     return tuple(
         Line(
             name,
-            " ".join(filter(None, (t(f"metric.{metric}"), METRICS[metric].unit))),
+            " ".join(filter(None, (t(f"metric.{metric}"), metric_named(metric).unit))),
             (
                 t.figure(metric, s.mean),
                 t.between(metric, s.low, s.high),
@@ -154,7 +154,7 @@ def case_heads(scores: Scores, t: Voice) -> tuple[Head, ...]:
     columns = [(m, t("mean_part") if _several(scores) else "") for m in shown_metrics(scores)] + _columns(
         scores
     )
-    heads += [Head(t(f"metric.{m}"), part, METRICS[m].unit, True) for m, part in columns]
+    heads += [Head(t(f"metric.{m}"), part, metric_named(m).unit, True) for m, part in columns]
     return tuple(heads)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from calque.evaluation.metrics import metric_named
 from calque.evaluation.scores import Bootstrap, Summary
 from calque.reporting.numbers import NARROW, NOTHING, figure, number, percent
 from calque.reporting.words import words
@@ -16,8 +17,13 @@ class Voice:
     lang: str
 
     def __call__(self, key: str, **values: object) -> str:
-        """The words of `key`, `{...}` filled in."""
-        return words(self.lang)[key].format(**values)
+        """The words of `key`, `{...}` filled in; "metric.hd90" has those of any percentile."""
+        known = words(self.lang)
+        kind, _, name = key.partition(".")
+        if key not in known and kind in ("metric", "definition"):
+            metric_named(name)
+            return known[f"{kind}.percentile"].format(p=name.removeprefix("hd"))
+        return known[key].format(**values)
 
     def number(self, value: float | None, digits: int = 0) -> str:
         """A number."""

@@ -31,8 +31,11 @@ _ENGLISH: dict[str, str] = {
     "interval.of": "{level} interval {low} to {high}",
     "interval.none": "no interval: one patient",
     "interval.how": (
-        "Intervals: {level} percentile bootstrap of the mean, {resamples} resamples of whole patients (seed {seed})."
+        "Intervals: {level} bootstrap of the mean ({method}), {resamples} resamples of whole patients (seed {seed})."
     ),
+    "bootstrap.percentile": "percentile",
+    "bootstrap.bca": "BCa",
+    "bootstrap.bca_expanded": "BCa, widened for small samples",
     "findings": "Not everything was scored",
     "findings.missing": "No prediction for",
     "findings.unexpected": "No truth for",
@@ -149,6 +152,10 @@ ENGLISH: dict[str, str] = (
     _ENGLISH
     | {f"metric.{m.name}": m.title for m in METRICS.values()}
     | {f"definition.{m.name}": m.definition for m in METRICS.values()}
+    | {
+        "metric.percentile": "HD{p}",
+        "definition.percentile": "the larger of the two directed percentiles ({p}) of surface distances",
+    }
 )
 
 LANGUAGES: dict[str, dict[str, str]] = {"en": ENGLISH, "fr": FRENCH}

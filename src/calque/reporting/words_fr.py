@@ -29,9 +29,12 @@ _WORDS: dict[str, str] = {
     "interval.of": "intervalle à {level} : {low} à {high}",
     "interval.none": "pas d’intervalle : un seul patient",
     "interval.how": (
-        "Intervalles : bootstrap (percentiles) à {level} de la moyenne, {resamples} tirages de patients entiers "
+        "Intervalles : bootstrap ({method}) à {level} de la moyenne, {resamples} tirages de patients entiers "
         "(graine {seed})."
     ),
+    "bootstrap.percentile": "percentiles",
+    "bootstrap.bca": "BCa",
+    "bootstrap.bca_expanded": "BCa, élargi pour les petits échantillons",
     "findings": "Tout n’a pas été évalué",
     "findings.missing": "Sans prédiction",
     "findings.unexpected": "Sans vérité terrain",
@@ -153,6 +156,15 @@ _WORDS: dict[str, str] = {
     "metric.assd": "ASSD",
     "metric.nsd": "NSD",
     "metric.nsd_area": "NSD (aire)",
+    "metric.boundary_iou": "IoU des bords",
+    "metric.cldice": "clDice",
+    "metric.lesion_precision": "Précision par objet",
+    "metric.lesion_recall": "Rappel par objet",
+    "metric.lesion_f1": "F1 par objet",
+    "metric.panoptic_quality": "Qualité panoptique",
+    "metric.ece": "ECE",
+    "metric.brier": "Brier",
+    "metric.percentile": "HD{p}",
     "metric.volume_predicted_ml": "Volume prédit",
     "metric.volume_truth_ml": "Volume vrai",
     "metric.volume_error_ml": "Erreur de volume",
@@ -167,6 +179,25 @@ _WORDS: dict[str, str] = {
     "definition.assd": "distance moyenne sur les voxels de bord des deux surfaces",
     "definition.nsd": "part des voxels de bord des deux surfaces qui sont à moins de la tolérance de l’autre surface",
     "definition.nsd_area": "part de l’aire des deux surfaces qui est à moins de la tolérance de l’autre surface",
+    "definition.boundary_iou": (
+        "IoU des voxels de chaque masque à moins de la tolérance de son propre bord (Cheng et al. 2021)"
+    ),
+    "definition.cldice": (
+        "Dice des lignes centrales : moyenne harmonique de la part de celle de P dans T et de celle de T dans P (Shit et "
+        "al. 2021)"
+    ),
+    "definition.lesion_precision": "part des objets prédits qui correspondent à un vrai",
+    "definition.lesion_recall": "part des vrais objets qui correspondent à un prédit",
+    "definition.lesion_f1": "deux fois les paires appariées, par les objets des deux masques",
+    "definition.panoptic_quality": (
+        "somme des IoU des objets appariés, par le nombre moyen d’objets (Kirillov et al. 2019)"
+    ),
+    "definition.ece": (
+        "erreur de calibration attendue dans la boîte de la classe : écart moyen entre probabilité et fréquence, 15 "
+        "intervalles"
+    ),
+    "definition.brier": "carré moyen de l’écart entre probabilité et vérité dans la boîte de la classe",
+    "definition.percentile": "le plus grand des deux percentiles orientés ({p}) des distances entre surfaces",
     "definition.volume_predicted_ml": "|P| fois le volume d’un voxel",
     "definition.volume_truth_ml": "|T| fois le volume d’un voxel",
     "definition.volume_error_ml": "volume prédit moins volume vrai",

@@ -1,0 +1,23 @@
+"""A label map on another grid."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from calque.geometry import Grid
+from calque.image import LabelMap
+
+
+def regrid_labels(label_map: LabelMap, grid: Grid) -> LabelMap:
+    """The label map on `grid`: the value of the nearest voxel; what lies outside is background.
+
+    Args:
+        label_map: (z, y, x) on its own grid, oblique or not.
+        grid: the new one.
+    """
+    to_source = np.linalg.inv(label_map.grid.affine) @ grid.affine
+    array = ndimage.affine_transform(
+        label_map.array, to_source[:3, :3], to_source[:3, 3], output_shape=grid.shape, order=0, cval=0
+    )
+    return LabelMap(array.astype(label_map.array.dtype, copy=False), grid, label_map.labels)
