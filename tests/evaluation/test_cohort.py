@@ -146,3 +146,37 @@ def test_genuine_predictions(data_root):
     first = scores.case("hippocampus_001").classes  # by nibabel and numpy alone
     assert [round(first[n].values["dice"], 3) for n in scores.labels.names] == [0.582, 0.346]
     assert np.isfinite([s.mean for s in scores.foreground.values()]).all()
+
+
+def test_another_grid_is_resampled_only_when_asked(folders):
+    predicted, truth = folders
+    fine = Grid.from_parts((24, 24, 24), (0.5, 0.5, 0.5), origin=(-0.25, -0.25, -0.25))
+    write_labels(LabelMap(cube(4, 12, size=24), fine, LABELS), predicted / "case.0.nii.gz")
+    assert [f.case for f in evaluate(predicted, truth).findings.failed] == ["case.0"]
+    scores = evaluate(predicted, truth, resample=True)
+    assert scores.resampled == ("case.0",)
+    assert scores.complete
+    assert scores.case("case.0").classes["liver"].values["dice"] == 1.0
+
+
+def test_what_lies_beside_a_mask_is_no_mask(folders):
+    predicted, truth = folders
+    before = evaluate(predicted, truth)
+    soft = np.zeros((2, 12, 12, 12), np.float16)
+    soft[0], soft[1] = 1 - cube(2, 6) * 0.75, cube(2, 6) * 0.75
+    for k, name in enumerate(("case.0.npz", "case.1_probabilities.npz", "case.2_probabilities.npz")):
+        np.savez_compressed(predicted / name, probabilities=soft if k < 2 else soft[:, :-1])
+    (predicted / "case.0_overlay.png").write_bytes(b"x")
+    assert evaluate(predicted, truth) == before
+    scores = evaluate(predicted, truth, metrics=["dice"], probabilities=predicted)
+    assert scores.metrics == ("dice", "ece", "brier")
+    liver = scores.case("case.0").classes["liver"]
+    assert liver.values["brier"] == pytest.approx(0.25**2 * 64 / 6**3)
+    assert sum(liver.reliability.counts) == 6**3
+    assert [f.case for f in scores.findings.failed] == ["case.2"]
+    (predicted / "case.0.npz").write_bytes(b"PK")
+    (predicted / "case.1_probabilities.npz").unlink()
+    with pytest.raises(CalqueError, match="Cannot read these probabilities"):
+        evaluate(predicted, truth, probabilities=predicted)
+    with pytest.raises(InputError, match="need probabilities"):
+        evaluate(predicted, truth, metrics=["ece"])

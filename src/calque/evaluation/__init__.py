@@ -2,6 +2,7 @@
 
 from calque.evaluation.case import score_case
 from calque.evaluation.cohort import evaluate
+from calque.evaluation.comparison import Comparison, compare
 from calque.evaluation.metrics import DEFAULT, METRICS, Metric, metric_named
 from calque.evaluation.scores import CaseScore, Scores
 from calque.evaluation.summary import summarise
@@ -11,8 +12,10 @@ __all__ = [
     "DEFAULT",
     "METRICS",
     "CaseScore",
+    "Comparison",
     "Metric",
     "Scores",
+    "compare",
     "evaluate",
     "metric_named",
     "read_csv",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from scipy import ndimage
 
 from calque.geometry import Grid
@@ -16,8 +15,13 @@ def regrid_labels(label_map: LabelMap, grid: Grid) -> LabelMap:
         label_map: (z, y, x) on its own grid, oblique or not.
         grid: the new one.
     """
-    to_source = np.linalg.inv(label_map.grid.affine) @ grid.affine
+    to_source = label_map.grid.index_from(grid)
     array = ndimage.affine_transform(
-        label_map.array, to_source[:3, :3], to_source[:3, 3], output_shape=grid.shape, order=0, cval=0
+        label_map.array,
+        to_source[:3, :3],
+        to_source[:3, 3],
+        output_shape=grid.shape,
+        order=0,
+        mode="grid-constant",
     )
     return LabelMap(array.astype(label_map.array.dtype, copy=False), grid, label_map.labels)
