@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calque.cli.options import Budget, DataFolder, Json, Memory, Patients, Steps, in_words
+from calque.cli.options import Budget, DataFolder, Json, Memory, Patients, Steps
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -98,36 +98,6 @@ def show_findings(screen: Screen, found: CheckReport) -> None:
 
 def show_plan(screen: Screen, made: Plan) -> None:
     """A table of decisions with their reasons, and the forecast."""
-    schedule = made.schedule
-    network = made.network
-    values: dict[str, object] = {
-        "orientation": made.orientation,
-        "spacing": " x ".join(f"{s:.3g}" for s in made.spacing) + " mm",
-        "crop": made.crop,
-        "image_order": made.image_order,
-        "separate_z": made.separate_z,
-        "normalisation": ", ".join(rule.scheme for rule in made.normalisation),
-        "patch": " x ".join(map(str, made.patch)),
-        "batch": made.batch,
-        "foreground": made.foreground,
-        "network": f"{network.kind}, features {'-'.join(map(str, network.features))}",
-        "augmentation": "mirror " + (", ".join(_axes(made.augmentation.mirror)) or "off"),
-        "optimiser": f"{made.optimiser.name}, rate {made.optimiser.rate:g}",
-        "schedule": f"{schedule.steps} steps" if schedule.seconds is None else in_words(schedule.seconds),
-        "precision": made.precision,
-        "channels_last": made.channels_last,
-    }
-    rows = [(name, value, made.reasons.get(name, "")) for name, value in values.items()]
-    rows += [(name, "", why) for name, why in made.reasons.items() if name not in values]
-    screen.table(f"Plan for {made.dataset}", ("decision", "value", "why"), rows)
-    if made.forecast is not None:
-        forecast = made.forecast
-        screen.say(
-            f"Forecast on {forecast.machine}: {forecast.steps} steps of {forecast.step_seconds:.2f} s, "
-            f"{forecast.train_memory_bytes / 2**30:.1f} GB of memory, "
-            f"{forecast.store_bytes / 2**30:.2f} GB of disk"
-        )
+    from calque.planning import explain
 
-
-def _axes(mirror: tuple[bool, bool, bool]) -> list[str]:
-    return [axis for axis, on in zip("zyx", mirror, strict=True) if on]
+    screen.table(f"Plan for {made.dataset}", ("decision", "value", "why"), explain(made))

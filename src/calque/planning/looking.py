@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from calque.dataset import Case, Dataset
 from calque.dataset.failures import each_case, failure
+from calque.dataset.reading import read_mask, read_scan
 from calque.errors import DatasetError, GeometryError, InputError
 from calque.geometry import Grid, Shape, Spacing
 from calque.image import Image, LabelMap
-from calque.io import read_image, read_labels
 from calque.ops.crop import nonzero_box
 from calque.planning.model import Fingerprint, Intensity
 from calque.progress import SILENT, Progress
@@ -78,10 +78,8 @@ def look(case: Case, dataset: Dataset, generator: np.random.Generator) -> CaseFa
     Raises:
         InputError: it cannot be used.
     """
-    if case.label is None:
-        raise DatasetError("This case has no mask", where=case.id)
-    image = read_image(case.images, dataset.channels)
-    index, classes = _mask(read_labels(case.label, dataset.labels), image), len(dataset.labels.classes)
+    image = read_scan(case.images, dataset.channels)
+    index, classes = _mask(read_mask(case, dataset.labels, dataset.rule), image), len(dataset.labels.classes)
     counts = np.bincount(index.ravel(), minlength=classes + 1)[1 : classes + 1]
     places = np.flatnonzero((index > 0) & (index <= classes))
     if len(places) > _SAMPLES:

@@ -185,7 +185,7 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None
             patch=choice.topology.patch,
             batch=choice.batch,
             network=choice.network,
-            augmentation=Augmentation(mirror=(not flat, True, True)),
+            augmentation=Augmentation(mirror=(False, flat, flat)),
             schedule=schedule,
             precision=mode[0],
             channels_last=mode[1],

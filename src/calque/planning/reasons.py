@@ -36,7 +36,10 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         "foreground": "a third of the patches is centred on a class, so that small ones are seen",
         "network": f"{choice.rung.base} features pay from about {choice.rung.steps:,} steps on; an axis is "
         "halved while its edge stays at 4 or more",
-        "augmentation": "after nnU-Net",
+        "augmentation": "after nnU-Net; pictures have no fixed up and left, so they are mirrored"
+        if geometry.dimensions == 2
+        else "after nnU-Net, without mirroring: every image is brought to one orientation, and a network "
+        "that need not know mirrored bodies learns several times faster (docs/log.md)",
         "optimiser": "AdamW converges in fewer steps than SGD, which matters under a budget",
         "schedule": "the number of steps that was asked for"
         if schedule.steps is not None
@@ -47,7 +50,7 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
 def mode_reason(times: dict[Mode, float]) -> str:
     """The timings of precisions and layouts in words."""
     if len(times) == 1:
-        return "the fastest on GPUs of this kind"
+        return "what the hardware is made for; nothing else was timed"
     words = [
         f"{precision}{' channels last' if last else ''} {seconds:.2f} s"
         for (precision, last), seconds in sorted(times.items(), key=lambda item: item[1])
@@ -63,6 +66,7 @@ def explain(plan: Plan) -> list[Row]:
         f"{plan.schedule.steps} steps" if plan.schedule.steps else f"{_minutes(plan.schedule.seconds or 0)}"
     )
     features = "-".join(map(str, network.features))
+    mirrored = ", ".join(axis for axis, on in zip("zyx", plan.augmentation.mirror, strict=True) if on)
     values = {
         "orientation": plan.orientation,
         "spacing": " x ".join(f"{s:.4g}" for s in plan.spacing) + " mm",
@@ -74,6 +78,7 @@ def explain(plan: Plan) -> list[Row]:
         "batch": str(plan.batch),
         "foreground": f"{plan.foreground:.0%}",
         "network": f"{network.kind} {network.dimensions}-D U-Net, features {features}",
+        "augmentation": f"mirror {mirrored or 'none'}",
         "optimiser": f"{plan.optimiser.name}, rate {plan.optimiser.rate:g}",
         "schedule": length,
         "precision": plan.precision,
