@@ -107,10 +107,7 @@ def voxel_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Surfa
 def element_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Surfaces:
     """Distances between area-weighted surface elements; arguments and errors as `voxel_surfaces`."""
     first, second, axes = _joint(first, second)
-    if len(axes) == 3:
-        areas = _areas(*(float(s) for s in spacing))
-    else:
-        areas = _lengths(axes, *(float(s) for s in spacing))
+    areas = _weights(axes, spacing)
     codes = _corner_codes(first, axes), _corner_codes(second, axes)
     weights = areas[codes[0]], areas[codes[1]]
     full = 2 ** (2 ** len(axes)) - 1
@@ -121,6 +118,21 @@ def element_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Sur
         weights[0][edges[0]],
         weights[1][edges[1]],
     )
+
+
+def surface_area(mask: Mask, spacing: Sequence[float]) -> float:
+    """mm² of the surface of a (z, y, x) mask, as `element_surfaces` weighs it; mm of contour in a picture."""
+    box = bounding_box(mask)
+    if box is None:
+        return 0.0
+    axes = _axes(mask)
+    return float(_weights(axes, spacing)[_corner_codes(mask[box.slices], axes)].sum())
+
+
+def _weights(axes: tuple[int, ...], spacing: Sequence[float]) -> Distances:
+    """What an element counts, by the code of its corner."""
+    sizes = tuple(float(s) for s in spacing)
+    return _areas(*sizes) if len(axes) == 3 else _lengths(axes, *sizes)
 
 
 def _joint(first: Mask, second: Mask) -> tuple[Mask, Mask, tuple[int, ...]]:

@@ -22,6 +22,6 @@ def regrid_labels(label_map: LabelMap, grid: Grid) -> LabelMap:
         to_source[:3, 3],
         output_shape=grid.shape,
         order=0,
-        mode="grid-constant",
+        mode="grid-constant",  # a border voxel reaches half its width beyond its centre
     )
     return LabelMap(array.astype(label_map.array.dtype, copy=False), grid, label_map.labels)
