@@ -99,7 +99,7 @@ class Optimiser(Value):
     """AdamW or SGD with Nesterov momentum."""
 
     name: Literal["adamw", "sgd"] = "adamw"
-    rate: PositiveFloat = 1e-3
+    rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 1e-2
     momentum: NonNegativeFloat = 0.99
     clip: PositiveFloat = 12.0

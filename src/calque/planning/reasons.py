@@ -39,8 +39,8 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         "augmentation": "after nnU-Net; pictures have no fixed up and left, so they are mirrored"
         if geometry.dimensions == 2
         else "after nnU-Net, without mirroring: every image is brought to one orientation, and a network "
-        "that need not know mirrored bodies learns several times faster (docs/log.md)",
-        "optimiser": "AdamW converges in fewer steps than SGD, which matters under a budget",
+        "that need not know mirrored bodies learns faster (docs/log.md)",
+        "optimiser": "AdamW converges in fewer steps than SGD; its rate is from experiments (docs/log.md)",
         "schedule": "the number of steps that was asked for"
         if schedule.steps is not None
         else "the budget: from the first look at the data to the end of the validation",
