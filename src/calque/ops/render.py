@@ -157,7 +157,7 @@ def render_case(image: Image, label_map: LabelMap, channel: int = 0, size: int =
     image, label_map = image.reoriented(change), label_map.reoriented(change)
     grey, shape, spacing = image.array[channel], image.grid.shape, image.grid.spacing
     scale = size / max(n * s for n, s in zip(shape, spacing, strict=True))  # pixels per mm
-    bounds, centre = _range(grey, 0.5, 99.5), _centre(label_map.array)
+    bounds, centre = _range(_around(grey, label_map.array), 0.5, 99.5), _centre(label_map.array)
     views = [v for v in (AXIAL, CORONAL, SAGITTAL) if all(shape[a] > 1 for a in range(3) if a != v.axis)]
     tiles = []
     for view in views or [AXIAL]:
@@ -191,6 +191,14 @@ def _centre(array: NDArray[np.integer]) -> tuple[int, ...]:
         middle = (counts * np.arange(len(counts))).sum() / counts.sum()
         places.append(int(used[np.abs(used - middle).argmin()]))
     return tuple(places)
+
+
+def _around(grey: NDArray[Voxels], labels: NDArray[np.integer]) -> NDArray[Voxels]:
+    """The box of the labels: grey values are spread over what is there, not over air, table and metal."""
+    places = [np.flatnonzero(labels.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if len(places[0]) == 0:
+        return grey
+    return grey[tuple(slice(place[0], place[-1] + 1) for place in places)]
 
 
 def _with_letters(picture: Picture, letters: str) -> Picture:
