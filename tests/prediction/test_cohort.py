@@ -24,7 +24,7 @@ GRID = Grid.from_parts((8, 9, 10), (1, 1, 1), origin=(3, -4, 5))
 
 @pytest.fixture
 def predictor() -> Predictor:
-    return Predictor(threshold_plan(), [Threshold()], PredictOptions(precision="f32"))
+    return Predictor(threshold_plan(), [Threshold()], PredictOptions(precision="f32", engine="torch"))
 
 
 def classes(seed: int) -> np.ndarray:

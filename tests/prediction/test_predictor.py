@@ -16,14 +16,15 @@ from calque.errors import InputError, ModelError
 from calque.geometry import Box, Grid, Reorientation
 from calque.ops.resample import resample
 from calque.prediction import PredictOptions, Predictor
-from calque.prediction.restore import resampled, restore
+from calque.prediction.restore import Wanted, resampled, restore
 from calque.prediction.windows import Slab
 from calque.preparation import Placement
 
+from ..preparation.synthetic import LABELS
 from .fakes import Threshold, ball, image_on, random_grid, threshold_plan
 
 KEPT = Reorientation((0, 1, 2), (False, False, False))
-EXACT = PredictOptions(precision="f32", mirror="off")
+EXACT = PredictOptions(precision="f32", mirror="off", engine="torch")
 
 
 def own_spacing(grid: Grid) -> tuple[float, float, float]:
@@ -44,7 +45,7 @@ def test_every_voxel_is_labelled_by_its_own_intensity(seed, shape, spacing, crop
     classes = rng.integers(0, 3, size=shape)
     classes[tuple(rng.integers(0, n) for n in shape)] = 1  # an image of zeros is refused
     plan = threshold_plan(spacing=own_spacing(grid), crop=crop)
-    options = PredictOptions(precision="f32", mirror=mirror)
+    options = EXACT.model_copy(update={"mirror": mirror})
     prediction = Predictor(plan, [Threshold()], options)(image_on(grid, classes.astype(np.float32)))
     assert prediction.label_map.grid == grid
     np.testing.assert_array_equal(prediction.label_map.array, plan.labels.to_values(classes))
@@ -112,11 +113,11 @@ def test_slab_by_slab_gives_the_labels_of_the_whole(seed, source, target, orders
     placement = Placement(grid, grid, Box((0, 0, 0), target), grid.resized(source))
     cuts = sorted({0, source[0], *rng.integers(0, source[0] + 1, 4).tolist()})
     pieces = (Slab(slice(a, b), logits[:, a:b].copy()) for a, b in itertools.pairwise(cuts))
-    streamed = restore(pieces, placement, 3, KEPT, orders=orders, probabilities=True)
+    streamed = restore(pieces, placement, LABELS, KEPT, orders=orders, wanted=Wanted(probabilities=True))
     np.testing.assert_allclose(streamed.probabilities, softmax(whole, axis=0), atol=1e-5)
     best = np.sort(whole, axis=0)
     clear = best[-1] - best[-2] > 1e-5  # sums in another order may break a tie in another way
-    np.testing.assert_array_equal(streamed.classes[clear], whole.argmax(axis=0)[clear])
+    np.testing.assert_array_equal(streamed.values[clear], LABELS.to_values(whole.argmax(axis=0))[clear])
 
 
 def test_rows_are_made_as_soon_as_they_can_be():
@@ -138,7 +139,7 @@ def test_rows_are_made_as_soon_as_they_can_be():
 def test_bf16_gives_the_same_mask_where_classes_are_far_apart():
     grid = Grid.from_parts((9, 9, 9), (1, 1, 1))
     classes = np.random.default_rng(0).integers(0, 3, grid.shape)
-    predictor = Predictor(threshold_plan(), [Threshold()], PredictOptions(precision="bf16"))
+    predictor = Predictor(threshold_plan(), [Threshold()], PredictOptions(precision="bf16", engine="torch"))
     assert predictor.engine.precision == "bf16"
     predicted = predictor(image_on(grid, classes.astype(np.float32))).label_map.array
     np.testing.assert_array_equal(predicted, predictor.plan.labels.to_values(classes))

@@ -142,7 +142,8 @@ def test_windows_are_batched_across_slices():
         seen.append(len(windows))
         return blur(windows)
 
-    sliding_window(run, np.ones((1, 10, 8, 8), np.float32), 3, Tiling((1, 8, 8), batch=4))
+    image = np.random.default_rng(0).normal(size=(1, 10, 8, 8))
+    sliding_window(run, image, 3, Tiling((1, 8, 8), batch=4))
     assert seen == [4, 4, 2]
 
 
@@ -171,3 +172,39 @@ def test_another_number_of_logits_is_an_error(outputs):
 def test_a_network_that_returns_another_shape_is_an_error():
     with pytest.raises(ModelError, match="another shape"):
         sliding_window(lambda w: blur(w)[..., :2], np.ones((1, 4, 4, 4), np.float32), 3, Tiling((4, 4, 4)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=sizes,
+    patch=patches,
+    mirror=st.sampled_from(["off", "interleaved", "full"]),
+    axis=st.integers(0, 2),
+    batch=st.sampled_from([1, 3]),
+)
+def test_the_axis_of_streaming_changes_no_logit(shape, patch, mirror, axis, batch):
+    array = np.random.default_rng(math.prod(shape)).normal(size=(2, *shape)).astype(np.float32)
+    tiling = Tiling(patch, 0.5, mirror, batch=batch, axis=axis)
+    turned = array.transpose(0, *(1 + a for a in tiling.axes))
+    logits = sliding_window(blur, np.ascontiguousarray(turned), 3, tiling)
+    back = logits.transpose(0, *(1 + tiling.axes.index(a) for a in range(3)))
+    expected = sliding_window(blur, array, 3, Tiling(patch, 0.5, mirror, batch=batch))
+    np.testing.assert_allclose(back, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_of_nothing_are_computed_once_and_change_nothing():
+    array = np.full((1, 60, 16, 16), -1.0, np.float32)
+    array[:, 40:44, 4:8, 4:8] = np.random.default_rng(0).normal(size=(1, 4, 4, 4))
+    seen = []
+
+    def run(windows: torch.Tensor) -> torch.Tensor:
+        seen.append(windows.clone())
+        return blur(windows)
+
+    tiling = Tiling((8, 8, 8), mirror="interleaved", batch=1)
+    np.testing.assert_allclose(
+        sliding_window(run, array, 3, tiling), reference(array, 3, tiling), rtol=1e-4, atol=1e-5
+    )
+    constant = [window for window in seen if bool((window == window[0, 0, 0, 0, 0]).all())]
+    assert len(constant) == 1
+    assert len(seen) > 1

@@ -15,17 +15,16 @@ def nonzero_box(array: NDArray[np.generic]) -> Box:
     Raises:
         InputError: all voxels are zero.
     """
-    mask = np.zeros(array.shape[1:], dtype=bool)
-    for channel in array:
-        mask |= channel != 0
-    start, stop = [], []
-    for axis in range(3):
-        others = tuple(k for k in range(3) if k != axis)
-        used = np.flatnonzero(mask.any(axis=others))
-        if len(used) == 0:
-            raise InputError(
-                "The image holds nothing but zeros", fix="leave it out, or look at how it was exported"
-            )
-        start.append(int(used[0]))
-        stop.append(int(used[-1]) + 1)
+    used = [np.zeros(n, dtype=bool) for n in array.shape[1:]]
+    for z in range(array.shape[1]):  # slice by slice: a mask of the whole would be as large as the labels
+        plane = (array[:, z] != 0).any(axis=0)
+        used[0][z] = plane.any()
+        used[1] |= plane.any(axis=1)
+        used[2] |= plane.any(axis=0)
+    places = [np.flatnonzero(along) for along in used]
+    if len(places[0]) == 0:
+        raise InputError(
+            "The image holds nothing but zeros", fix="leave it out, or look at how it was exported"
+        )
+    start, stop = [int(p[0]) for p in places], [int(p[-1]) + 1 for p in places]
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))

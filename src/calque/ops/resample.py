@@ -78,7 +78,7 @@ def _clip(
     within = tuple(axis for axis in range(3) if axis not in alone)
     low, high = (source.min(axis=within, keepdims=True), source.max(axis=within, keepdims=True))
     for axis in alone:
-        nearest = _nearest(source.shape[axis], shape[axis])
+        nearest = nearest_rows(source.shape[axis], shape[axis])
         picked = nearest[wanted.start : wanted.stop] if axis == 0 else nearest
         low, high = low.take(picked, axis), high.take(picked, axis)
     np.clip(result, low.astype(np.float32), high.astype(np.float32), out=result)
@@ -184,7 +184,7 @@ def _weights(source: int, target: int, order: Order) -> torch.Tensor:
     """(target, source): what each source sample gives to each target sample; rows sum to 1."""
     if order == 0:
         weights = np.zeros((target, source))
-        weights[np.arange(target), _nearest(source, target)] = 1.0
+        weights[np.arange(target), nearest_rows(source, target)] = 1.0
     else:
         position = (np.arange(target) + 0.5) * source / target - 0.5
         extended = _linear(position, source) if order == 1 else _cardinal(position, source)
@@ -196,7 +196,7 @@ def _weights(source: int, target: int, order: Order) -> torch.Tensor:
     return torch.from_numpy(weights.astype(np.float32))
 
 
-def _nearest(source: int, target: int) -> NDArray[np.int64]:
+def nearest_rows(source: int, target: int) -> NDArray[np.int64]:
     """(target,): the source index of each target sample; exact, ties go up."""
     return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)
 

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from torch import nn
 
 from calque.errors import InputError, ModelError
+from calque.planning.machine import fast_bf16, find_machine
+from calque.prediction.openvino_engine import OpenVINOEngine, openvino_is_there
 from calque.prediction.options import Precision
 
 
 class Engine(Protocol):
-    """Networks made ready for one machine."""
+    """Networks made ready for one machine.
+
+    Several networks are an ensemble: their logits are averaged, as nnU-Net does (not their probabilities), so
+    that windows, folds and mirrorings are one and the same mean.
+    """
 
     name: str
     precision: Precision
+    streams: int  # windows that it computes side by side
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
-        """Mean logits (b, k, z, y, x) of all networks, on the CPU, of windows (b, c, z, y, x), float32."""
+        """Mean logits (b, k, z, y, x) of all networks, float32, on the CPU, of windows (b, c, z, y, x).
+
+        They may be overwritten by the next call.
+        """
         ...
 
 
@@ -30,25 +41,28 @@ class EngineOptions:
 
     Args:
         precision: of convolutions; "auto" is bf16 where the processor computes in it.
-        channels_last: the memory layout.
+        channels_last: the memory layout, for engines that let one choose.
+        streams: windows side by side, for engines that let one choose.
+        cache: a folder for networks made ready, so that the second start is quick; None: nothing is kept.
+        key: names the networks in the cache; None: made from their weights.
     """
 
     precision: Literal["auto", "bf16", "f32"] = "auto"
     channels_last: bool = False
+    streams: int = 1
+    cache: Path | None = None
+    key: str | None = None
 
 
 class TorchEngine:
-    """PyTorch, on the GPU where there is one.
-
-    Several networks are an ensemble: their logits are averaged, as nnU-Net does (not their probabilities), so
-    that windows, folds and mirrorings are one and the same mean.
-    """
+    """PyTorch, on the GPU where there is one."""
 
     name = "torch"
+    streams = 1
 
     def __init__(self, networks: Sequence[nn.Module], options: EngineOptions) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision: Precision = _precision(options.precision, self.device)
+        self.precision: Precision = settled(options.precision)
         self._format = torch.channels_last_3d if options.channels_last else torch.contiguous_format
         self._networks = [network.to(self.device).eval() for network in networks]
         for weight in (w for network in self._networks for w in network.parameters() if w.ndim == 5):
@@ -59,36 +73,59 @@ class TorchEngine:
         windows = windows.to(self.device, memory_format=self._format)
         half = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            logits = [network(windows)[0].float() for network in self._networks]
-            mean: torch.Tensor = torch.stack(logits).mean(dim=0)
+            mean: torch.Tensor = self._networks[0](windows)[0].float()
+            for network in self._networks[1:]:
+                mean += network(windows)[0]
+            if len(self._networks) > 1:
+                mean /= len(self._networks)
         return mean.cpu()
 
 
-ENGINES: dict[str, Callable[[Sequence[nn.Module], EngineOptions], Engine]] = {"torch": TorchEngine}
+def _openvino(networks: Sequence[nn.Module], options: EngineOptions) -> Engine:
+    return OpenVINOEngine(
+        networks, settled(options.precision), options.streams, cache=options.cache, key=options.key
+    )
+
+
+ENGINES: dict[str, Callable[[Sequence[nn.Module], EngineOptions], Engine]] = {
+    "openvino": _openvino,
+    "torch": TorchEngine,
+}
+
+
+def available_engines() -> tuple[str, ...]:
+    """Names of the engines that can run here, that which is usually the fastest first."""
+    if torch.cuda.is_available() or not openvino_is_there():
+        return ("torch",)
+    return ("openvino", "torch")
 
 
 def make_engine(name: str, networks: Sequence[nn.Module], options: EngineOptions) -> Engine:
-    """The engine of this name; "auto" is the fastest that is there.
+    """The engine of this name; "auto" is the first of those that are there, without a probe.
 
     Raises:
         InputError: there is no such engine.
+        MissingExtraError: it is not installed.
         ModelError: there is no network.
     """
     if not networks:
         raise ModelError("There is no network to predict with", expected="at least one", got=0)
-    chosen = "torch" if name == "auto" else name
-    if chosen not in ENGINES:
+    require_known(name)
+    return ENGINES[available_engines()[0] if name == "auto" else name](networks, options)
+
+
+def require_known(name: str) -> None:
+    """Refuse names that are neither "auto" nor an engine.
+
+    Raises:
+        InputError: the choices are listed.
+    """
+    if name != "auto" and name not in ENGINES:
         raise InputError("There is no such engine", expected=["auto", *ENGINES], got=name)
-    return ENGINES[chosen](networks, options)
 
 
-def _precision(wanted: Literal["auto", "bf16", "f32"], device: torch.device) -> Precision:
+def settled(wanted: Literal["auto", "bf16", "f32"]) -> Precision:
+    """The precision that "auto" stands for where nobody probes: bf16 where the machine computes in it."""
     if wanted != "auto":
         return wanted
-    return "bf16" if device.type == "cuda" or cpu_computes_bf16() else "f32"
-
-
-def cpu_computes_bf16() -> bool:
-    """Whether the processor has instructions for bf16 (AVX-512 BF16 or AMX); emulation would be slower."""
-    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # public names come with torch 2.10
-    return any(getattr(torch.cpu, name, bool)() for name in tests)
+    return "bf16" if fast_bf16(find_machine()) else "f32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveInt
@@ -17,17 +18,29 @@ class PredictOptions(Value):
 
     Args:
         mirror: test-time mirroring. "interleaved" gives each window another mirroring and costs nothing,
-            "full" averages all mirrorings of every window.
+            "full" averages all mirrorings of every window; "auto" is what was best on the model's validation
+            cases, or else "interleaved".
         overlap: share of a window that the next one covers too.
         engine: a key of `calque.prediction.engines.ENGINES`, or "auto".
-        precision: of convolutions; "auto" is bf16 where the processor computes in it, else f32.
+        precision: of convolutions; "auto" is bf16 where the processor computes in it and the model was seen
+            to give the same labels, else f32.
         probabilities: whether softmax probabilities are returned too; they take memory for every class.
+        entropy: whether a map of uncertainty is returned too.
+        confidence: whether each class's Dice is estimated from how far windows and mirrorings agree.
+        postprocess: whether what was learned on validation cases is applied.
         batch: windows per call of the network; None: as many as make the call worthwhile.
+        memory: bytes that the process may take; kept by smaller calls, or refused.
+        cache: folder for networks and probes; None: nothing is kept, and "auto" does not probe.
     """
 
-    mirror: MirrorMode = "interleaved"
+    mirror: Literal["auto", "off", "interleaved", "full"] = "auto"
     overlap: float = Field(default=0.5, ge=0, lt=1)
     engine: str = "auto"
     precision: Literal["auto", "bf16", "f32"] = "auto"
     probabilities: bool = False
+    entropy: bool = False
+    confidence: bool = False
+    postprocess: bool = True
     batch: PositiveInt | None = None
+    memory: PositiveInt | None = None
+    cache: Path | None = None

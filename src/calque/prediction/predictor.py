@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from calque.errors import ModelError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.ops.resample import Orders
 from calque.planning import Plan
-from calque.prediction.engines import EngineOptions, make_engine
-from calque.prediction.options import PredictOptions
-from calque.prediction.restore import restore
+from calque.planning.machine import fast_bf16, find_machine
+from calque.prediction.choice import Choice, choose_engine
+from calque.prediction.confidence import Agreement, ClassConfidence, unlike_training
+from calque.prediction.engines import (
+    Engine,
+    EngineOptions,
+    available_engines,
+    make_engine,
+    require_known,
+)
+from calque.prediction.forecast import Load, PredictionForecast, fit_windows, forecast
+from calque.prediction.learned import Learned, Parity
+from calque.prediction.openvino_engine import digest
+from calque.prediction.options import Precision, PredictOptions
+from calque.prediction.parity import quick_parity, remembered
+from calque.prediction.postprocess import apply_steps
+from calque.prediction.restore import Wanted, restore
 from calque.prediction.windows import Slab, Tiling, slabs
-from calque.preparation import prepare_image
+from calque.preparation.rows import PreparedRows
 from calque.preparation.thickness import spline_orders
 
 
 class Seconds(NamedTuple):
-    """Wall-clock time per stage."""
+    """Wall-clock time per stage.
+
+    `prepare` is the first look at the image; its rows are made while the network runs, and count there.
+    """
 
     prepare: float
     network: float
@@ -40,20 +58,28 @@ class Prediction:
         probabilities: (k, z, y, x), float32, softmax with background first, on the same grid; None unless
             asked for.
         seconds: where the time went.
+        entropy: (z, y, x), float16, 0 (sure) to 1 (every class alike); None unless asked for.
+        confidence: by name of class; empty unless asked for.
+        warnings: in what the image is unlike those of training.
     """
 
     label_map: LabelMap
     probabilities: NDArray[np.float32] | None
     seconds: Seconds
+    entropy: NDArray[np.float16] | None = None
+    confidence: dict[str, ClassConfidence] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Predictor:
-    """Networks made ready once, for any number of images.
+    """Networks made ready once, for any number of images; the engine is chosen when the first one comes.
 
     Args:
         plan: with which the networks were trained.
         networks: one per fold; their logits are averaged, as in nnU-Net.
         options: choices of speed and accuracy.
+        learned: what the model knows of itself.
+        key: names the networks in caches; None: made from their weights where it is needed.
 
     Raises:
         InputError: there is no such engine.
@@ -61,19 +87,43 @@ class Predictor:
     """
 
     def __init__(
-        self, plan: Plan, networks: Sequence[nn.Module], options: PredictOptions | None = None
+        self,
+        plan: Plan,
+        networks: Sequence[nn.Module],
+        options: PredictOptions | None = None,
+        *,
+        learned: Learned | None = None,
+        key: str | None = None,
     ) -> None:
         self.plan = plan
         self.options = options or PredictOptions()
-        engine_options = EngineOptions(self.options.precision, plan.channels_last)
-        self.engine = make_engine(self.options.engine, networks, engine_options)
+        self.learned = learned or Learned()
+        self.parity: Parity | None = self.learned.parity_of("bf16")
+        self.choice: Choice | None = None
+        require_known(self.options.engine)
+        if not networks:
+            raise ModelError("There is no network to predict with", expected="at least one", got=0)
+        self._networks, self._key = networks, key
+        self._engine: Engine | None = None
         self.tiling = Tiling(
             plan.patch,
             self.options.overlap,
-            self.options.mirror,
+            self.learned.best_mirror if self.options.mirror == "auto" else self.options.mirror,
             plan.augmentation.mirror,
             self.options.batch,
         )
+
+    @property
+    def engine(self) -> Engine:
+        """Ready to run; without having seen an image, "auto" takes bf16 only where parity is on record."""
+        if self._engine is None:
+            self._make_ready(self._precision(None))
+        assert self._engine is not None  # noqa: S101  (for the type checker)
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: Engine) -> None:
+        self._engine = engine
 
     def __call__(self, image: Image) -> Prediction:
         """Predict one image.
@@ -82,24 +132,112 @@ class Predictor:
             InputError: the image has other channels than the model, or values that are not finite, or nothing
                 in it.
             ModelError: the network gives values that are not finite.
+            ResourceError: it takes more memory than the options allow.
         """
         begin = time.perf_counter()
-        prepared = prepare_image(image, self.plan)
+        rows = PreparedRows(image, self.plan)
+        if self._engine is None:
+            self._make_ready(self._precision(rows))
+        expected = self.forecast(image.grid, image.array.itemsize * len(image.channels))
+        tiling = self._tiling(rows.axis, expected.windows_per_call)
         middle = time.perf_counter()
-        labels = self.plan.labels
-        timed = _Timed(slabs(self.engine, prepared.array, labels.outputs, self.tiling))
+        labels, options = self.plan.labels, self.options
+        agreement = Agreement(labels.outputs) if options.confidence else None
+        calibration = self.learned.calibration
+        timed = _Timed(slabs(self.engine, rows, labels.outputs, tiling, agreement))
         restored = restore(
             timed,
-            prepared.placement,
-            labels.outputs,
+            rows.placement,
+            labels,
             self.plan.reorientation(image.grid),
-            orders=self._logit_orders(prepared.placement.reoriented),
-            probabilities=self.options.probabilities,
+            orders=self._logit_orders(rows.placement.reoriented),
+            axis=rows.axis,
+            wanted=Wanted(
+                options.probabilities, options.entropy, calibration.temperature if calibration else 1.0
+            ),
         )
+        label_map = LabelMap(restored.values, image.grid, labels)
+        if options.postprocess:
+            label_map = apply_steps(label_map, self.learned.postprocessing)
         end = time.perf_counter()
-        seconds = Seconds(middle - begin, timed.seconds, end - middle - timed.seconds)
-        label_map = LabelMap(labels.to_values(restored.classes), image.grid, labels)
-        return Prediction(label_map, restored.probabilities, seconds)
+        return Prediction(
+            label_map,
+            restored.probabilities,
+            Seconds(middle - begin, timed.seconds, end - middle - timed.seconds),
+            restored.entropy,
+            {} if agreement is None else agreement.per_class(labels.names, calibration),
+            unlike_training(image, self.plan),
+        )
+
+    def forecast(self, grid: Grid, voxel_bytes: int) -> PredictionForecast:
+        """Memory and time of an image, before it is read; the engine is made ready.
+
+        Args:
+            grid: of the image.
+            voxel_bytes: of one voxel, all channels together.
+
+        Raises:
+            ResourceError: it takes more memory than the options allow.
+        """
+        engine = self.engine
+
+        def with_windows(number: int) -> PredictionForecast:
+            seconds = None if self.choice is None else self.choice.window_seconds
+            load = Load(engine.name, engine.precision, number, len(self._networks), seconds)
+            return forecast(grid, voxel_bytes, self.plan, self.options, self.tiling, load)
+
+        most = self.options.batch or max(engine.streams, self.tiling.windows_per_call)
+        return fit_windows(most, self.options.memory, with_windows)
+
+    def _tiling(self, axis: int, windows: int) -> Tiling:
+        t = self.tiling
+        return Tiling(t.patch, t.overlap, t.mirror, t.mirror_axes, windows, axis)
+
+    def _make_ready(self, precision: Precision) -> None:
+        options, shape = self.options, (len(self.plan.channels), *self.plan.patch)
+        most = 1 if options.memory is not None or options.batch == 1 else 2
+        self.choice = choose_engine(
+            options.engine,
+            self._networks,
+            self._engine_options(precision),
+            shape,
+            precision=precision,
+            most_streams=most,
+        )
+        chosen = self._engine_options(precision, self.choice.streams)
+        self._engine = make_engine(self.choice.engine, self._networks, chosen)
+
+    def _engine_options(self, precision: Precision, streams: int = 1) -> EngineOptions:
+        if self._key is None and self.options.cache is not None:
+            self._key = digest(self._networks)
+        return EngineOptions(precision, self.plan.channels_last, streams, self.options.cache, self._key)
+
+    def _precision(self, rows: PreparedRows | None) -> Precision:
+        """What was asked for; else bf16 where it is quick, and known or seen on `rows` to give f32's."""
+        if self.options.precision != "auto":
+            return self.options.precision
+        if not fast_bf16(find_machine()):
+            return "f32"
+        if self.parity is None and rows is not None:
+            self.parity = self._quick_parity(rows)
+        return "bf16" if self.parity is not None and self.parity.admitted else "f32"
+
+    def _quick_parity(self, rows: PreparedRows) -> Parity:
+        name = available_engines()[0] if self.options.engine == "auto" else self.options.engine
+        tiling = self._tiling(rows.axis, 1)
+        patch = tiling.streamed(self.plan.patch)
+        back = [tiling.axes.index(axis) for axis in range(3)]
+        self._engine_options("f32")  # settles the key
+
+        def check() -> Parity:
+            return quick_parity(
+                lambda p: make_engine(name, self._networks, self._engine_options(p)),
+                rows,
+                patch,
+                back,
+            )
+
+        return remembered(self.options.cache, self._key, name, check)
 
     def _logit_orders(self, grid: Grid) -> Orders:
         """Linear; nearest across thick slices only for models that were imported from nnU-Net."""

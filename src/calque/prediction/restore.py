@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from calque.geometry import Reorientation, Shape
+from calque.labels import Labels
 from calque.ops.resample import Orders, resample_part, source_rows
 from calque.prediction.windows import Slab
 from calque.preparation.model import Placement
+from calque.preparation.rows import axes_from
+
+T = TypeVar("T")
 
 _CHUNK_BYTES = 2**26  # of resampled logits held at once
 
@@ -26,45 +32,85 @@ class Restored:
     """A prediction on the image's own grid.
 
     Args:
-        classes: (z, y, x), class numbers.
+        values: (z, y, x), in the values of the labels.
         probabilities: (k, z, y, x), float32, or None.
+        entropy: (z, y, x), float16, 0 (sure) to 1 (every class alike), or None.
     """
 
-    classes: NDArray[np.integer]
+    values: NDArray[np.integer]
     probabilities: NDArray[np.float32] | None
+    entropy: NDArray[np.float16] | None
 
 
-def restore(
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of logits besides labels.
+
+    Args:
+        probabilities: softmax of every class.
+        entropy: one number per voxel.
+        temperature: by which logits are divided first; it changes no label.
+    """
+
+    probabilities: bool = False
+    entropy: bool = False
+    temperature: float = 1.0
+
+
+def restore(  # noqa: PLR0913  (a way back has a beginning, an end, and a manner)
     slabs: Iterable[Slab],
     placement: Placement,
-    outputs: int,
+    labels: Labels,
     change: Reorientation,
     *,
     orders: Orders = (1, 1, 1),
-    probabilities: bool = False,
+    axis: int = 0,
+    wanted: Wanted | None = None,
 ) -> Restored:
     """Resample logits to the image's own spacing, take the largest, and undo crop and orientation.
 
     Args:
-        slabs: finished rows of logits on `placement.prepared`, in order, each row once.
+        slabs: finished rows of logits on `placement.prepared` along `axis`, in order, each row once.
         placement: the way back.
-        outputs: logits per voxel.
+        labels: what the logits stand for.
         change: how the image's axes were turned.
         orders: of logits along (z, y, x).
-        probabilities: whether softmax probabilities are kept too.
+        axis: of (z, y, x), along which rows come; the others follow in their order.
+        wanted: probabilities, entropy.
     """
-    dtype = np.uint8 if outputs <= 256 else np.uint16
-    classes = np.zeros(placement.reoriented.shape, dtype)
-    soft: NDArray[np.float32] | None = None
-    if probabilities:
-        soft = np.zeros((outputs, *placement.reoriented.shape), np.float32)
+    wanted, outputs = wanted or Wanted(), labels.outputs
+    original, axes = placement.original.shape, axes_from(axis)
+    table = np.array((0, *labels.values), labels.dtype)
+    values = np.zeros(original, labels.dtype)
+    soft = np.zeros((outputs, *original), np.float32) if wanted.probabilities else None
+    if soft is not None:
         soft[0] = 1.0  # what was cropped away is background
-    for slab in resampled(slabs, placement.prepared.shape, placement.box.shape, outputs, orders):
-        classes[placement.box.slices][slab.rows] = slab.logits.argmax(axis=0)
-        if soft is not None:
-            soft[(slice(None), *placement.box.slices)][:, slab.rows] = softmax(slab.logits, axis=0)
-    back = None if soft is None else np.ascontiguousarray(change.undo(soft))
-    return Restored(np.ascontiguousarray(change.undo(classes)), back)
+    entropy = np.zeros(original, np.float16) if wanted.entropy else None
+    rows_of = partial(_view, change=change, placement=placement, axes=axes)
+    source, target = (_streamed(s, axes) for s in (placement.prepared.shape, placement.box.shape))
+    for slab in resampled(slabs, source, target, outputs, _streamed(orders, axes)):
+        rows_of(values)[slab.rows] = table[slab.logits.argmax(axis=0)]
+        if soft is not None or entropy is not None:
+            share = torch.softmax(torch.from_numpy(slab.logits) / wanted.temperature, dim=0)
+            if soft is not None:
+                rows_of(soft)[:, slab.rows] = share.numpy()
+            if entropy is not None:
+                rows_of(entropy)[slab.rows] = (torch.special.entr(share).sum(0) / np.log(outputs)).numpy()
+    return Restored(values, soft, entropy)
+
+
+def _view(
+    array: NDArray[np.generic], change: Reorientation, placement: Placement, axes: tuple[int, int, int]
+) -> NDArray[np.generic]:
+    """A view of (..., z, y, x) on the image's grid whose rows are those of the stream."""
+    lead = array.ndim - 3
+    boxed = change.apply(array)[(..., *placement.box.slices)]
+    return boxed.transpose(*range(lead), *(lead + a for a in axes))
+
+
+def _streamed(three: tuple[T, T, T], axes: tuple[int, int, int]) -> tuple[T, T, T]:
+    first, second, third = (three[a] for a in axes)
+    return first, second, third
 
 
 def resampled(
@@ -76,7 +122,7 @@ def resampled(
     held: NDArray[np.float32] = np.empty((outputs, 0, *source[1:]), np.float32)
     base = row = 0  # first row held, first row not yet made
     for slab in slabs:
-        held = np.concatenate([held, slab.logits], axis=1)
+        held = np.concatenate([held, slab.logits], axis=1) if held.shape[1] else slab.logits
         ready = sum(need.stop <= slab.rows.stop for need in needs)
         for first in range(row, ready, chunk):
             rows = range(first, min(first + chunk, ready))

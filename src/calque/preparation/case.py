@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 
 from calque.errors import GeometryError, InputError
-from calque.geometry import Box
+from calque.geometry import Box, Grid
 from calque.image import Image, LabelMap
 from calque.ops.crop import nonzero_box
-from calque.ops.resample import resample, resample_labels
+from calque.ops.resample import Orders, resample, resample_labels
 from calque.planning.model import Plan
 from calque.preparation.model import Placement, Prepared
 from calque.preparation.normalise import normalise
@@ -20,7 +20,7 @@ _GRID_TOLERANCE = 0.1  # of a voxel: below this, which voxel belongs to which is
 
 
 def prepare_image(image: Image, plan: Plan) -> Prepared:
-    """Bring an image to what the networks of `plan` see.
+    """Bring an image to what the networks of `plan` see, all of it at once.
 
     Args:
         image: on its own grid, in any orientation; channels in the plan's order.
@@ -31,6 +31,21 @@ def prepare_image(image: Image, plan: Plan) -> Prepared:
 
     Raises:
         InputError: wrong number of channels, voxels that are not finite, or nothing but zeros.
+    """
+    kept, placement, orders = place_image(image, plan)
+    body = find_body(kept.array) if any(rule.nonzero for rule in plan.normalisation) else None
+    array = np.empty((len(plan.channels), *placement.prepared.shape), dtype=np.float32)
+    for number, rule in enumerate(plan.normalisation):  # one by one: four channels take no more than one
+        channel = normalise(kept.array[number], rule, body)[None]
+        array[number] = resample(channel, placement.prepared.shape, orders)[0]
+    return Prepared(array, placement)
+
+
+def place_image(image: Image, plan: Plan) -> tuple[Image, Placement, Orders]:
+    """What is kept of an image (a view), where its prepared form will lie, and the splines on the way.
+
+    Raises:
+        InputError: as `prepare_image`.
     """
     if len(image.channels) != len(plan.channels):
         raise InputError(
@@ -43,15 +58,17 @@ def prepare_image(image: Image, plan: Plan) -> Prepared:
     turned = image.reoriented(plan.reorientation(image.grid))
     box = nonzero_box(turned.array) if plan.crop == "nonzero" else Box((0, 0, 0), turned.grid.shape)
     kept = turned.cropped(box)
-    spacing = plan.spacing_for(kept.grid)
-    grid = kept.grid.resampled(spacing)
-    orders = spline_orders(plan.image_order, plan.separate_z, kept.grid.spacing, spacing)
-    body = _body(kept.array) if any(rule.nonzero for rule in plan.normalisation) else None
-    array = np.empty((len(plan.channels), *grid.shape), dtype=np.float32)
-    for number, rule in enumerate(plan.normalisation):  # one by one: four channels take no more than one
-        channel = normalise(kept.array[number], rule, body)[None]
-        array[number] = resample(channel, grid.shape, orders)[0]
-    return Prepared(array, Placement(image.grid, turned.grid, box, grid))
+    placement = plan_placement(image.grid, plan, box)
+    orders = spline_orders(plan.image_order, plan.separate_z, kept.grid.spacing, plan.spacing_for(kept.grid))
+    return kept, placement, orders
+
+
+def plan_placement(grid: Grid, plan: Plan, box: Box | None = None) -> Placement:
+    """Where an image on `grid` will lie, before its voxels are read; `box`: None keeps all of it."""
+    turned = plan.reorientation(grid).grid(grid)
+    box = box or Box((0, 0, 0), turned.shape)
+    cropped = turned.cropped(box)
+    return Placement(grid, turned, box, cropped.resampled(plan.spacing_for(cropped)))
 
 
 def prepare_labels(label_map: LabelMap, placement: Placement, plan: Plan) -> NDArray[np.integer]:
@@ -84,7 +101,7 @@ def prepare_labels(label_map: LabelMap, placement: Placement, plan: Plan) -> NDA
     return resample_labels(index, placement.prepared.shape, classes, orders)
 
 
-def _body(array: NDArray[np.generic]) -> NDArray[np.bool_]:
+def find_body(array: NDArray[np.generic]) -> NDArray[np.bool_]:
     """(z, y, x): where some channel of (channel, z, y, x) is not zero, and what that encloses."""
     return np.asarray(binary_fill_holes((array != 0).any(axis=0)))
 
@@ -93,7 +110,7 @@ def _require_finite(image: Image) -> None:
     if not np.issubdtype(image.array.dtype, np.inexact):
         return
     for name, channel in zip(image.channels, image.array, strict=True):
-        wrong = channel.size - int(np.count_nonzero(np.isfinite(channel)))
+        wrong = channel.size - sum(int(np.count_nonzero(np.isfinite(plane))) for plane in channel)
         if wrong:
             raise InputError(
                 "The image holds voxels that are not numbers (NaN or infinite)",

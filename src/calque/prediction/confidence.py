@@ -1,0 +1,130 @@
+"""How sure a prediction is, and whether its image is like those that the model was trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calque.image import Image
+from calque.planning import Plan
+from calque.planning.model import STORED
+from calque.prediction.learned import Calibration
+from calque.value import Value
+
+_SPACING = 1.5  # times beyond the range of training: there the network sees other sizes of structure
+_EXTENT = 2.0
+_INSIDE = 0.01  # share of voxels within the training's range of intensities
+
+
+class ClassConfidence(Value):
+    """What is to be expected of one class in one case.
+
+    Args:
+        agreement: Dice between single windows (each with its mirroring) and their mean, 0 to 1.
+        expected_dice: from the agreement, by what was learned on validation cases.
+        calibrated: whether anything was learned; if not, `expected_dice` is the agreement itself, an upper
+            bound at best.
+    """
+
+    agreement: float
+    expected_dice: float
+    calibrated: bool
+
+
+class Agreement:
+    """Counts how far windows that overlap, each mirrored in its own way, agree with their mean.
+
+    Memory holds the labels of the windows that are not finished: one byte a voxel and window.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        self._outputs = outputs
+        self._waiting: list[tuple[tuple[int, ...], NDArray[np.integer]]] = []
+        self._hits, self._sizes = np.zeros(outputs), np.zeros(outputs)
+
+    def window(self, corner: tuple[int, ...], logits: torch.Tensor) -> None:
+        """See `calque.prediction.windows.Watch`."""
+        classes = logits.argmax(0).to(torch.uint8 if self._outputs <= 256 else torch.int32)
+        self._waiting.append((corner, np.asarray(classes.numpy())))
+
+    def finished(self, rows: slice, logits: NDArray[np.float32]) -> None:
+        """See `calque.prediction.windows.Watch`."""
+        mean = logits.argmax(0)
+        for (z, y, x), one in self._waiting:
+            low, high = max(z, rows.start), min(z + one.shape[0], rows.stop)
+            if low >= high:
+                continue
+            mine = one[low - z : high - z]
+            theirs = mean[low - rows.start : high - rows.start, y : y + one.shape[1], x : x + one.shape[2]]
+            self._hits += np.bincount(mine[mine == theirs].ravel(), minlength=self._outputs)
+            self._sizes += np.bincount(mine.ravel(), minlength=self._outputs)
+            self._sizes += np.bincount(theirs.ravel(), minlength=self._outputs)
+        self._waiting = [(c, one) for c, one in self._waiting if c[0] + one.shape[0] > rows.stop]
+
+    def dice(self) -> dict[int, float]:
+        """Class number -> Dice between windows and their mean, for classes that either has."""
+        found = [k for k in range(1, self._outputs) if self._sizes[k] > 0]
+        return {k: float(2 * self._hits[k] / self._sizes[k]) for k in found}
+
+    def per_class(
+        self, names: tuple[str, ...], calibration: Calibration | None
+    ) -> dict[str, ClassConfidence]:
+        """By name of class."""
+        return {
+            names[k - 1]: ClassConfidence(
+                agreement=dice,
+                expected_dice=dice if calibration is None else calibration.expected(dice),
+                calibrated=calibration is not None,
+            )
+            for k, dice in self.dice().items()
+        }
+
+
+def unlike_training(image: Image, plan: Plan) -> tuple[str, ...]:
+    """Reasons to doubt that the model knows images such as this one; empty where there is none.
+
+    Spacing, extent and orientation are compared with the training cases', and intensities where the plan
+    takes them as they are (CT); others are normalised away.
+    """
+    return (*_unlike_grid(image, plan), *_unlike_intensity(image, plan))
+
+
+def _unlike_grid(image: Image, plan: Plan) -> list[str]:
+    known, turned = plan.fingerprint, plan.reorientation(image.grid).grid(image.grid)
+    found = []
+    spacings = np.array(known.spacings)
+    extents = spacings * np.array(known.shapes) if len(known.shapes) == len(spacings) else spacings[:0]
+    for axis, name in enumerate("zyx"):
+        mm, size = turned.spacing[axis], turned.spacing[axis] * turned.shape[axis]
+        low, high = (float(v) for v in (spacings[:, axis].min(), spacings[:, axis].max()))
+        if not low / _SPACING <= mm <= high * _SPACING:
+            found.append(f"spacing along {name} is {mm:.3g} mm, in training {low:.3g} to {high:.3g} mm")
+        if len(extents):
+            low, high = (float(v) for v in (extents[:, axis].min(), extents[:, axis].max()))
+            if not low / _EXTENT <= size <= high * _EXTENT:
+                found.append(f"extent along {name} is {size:.0f} mm, in training {low:.0f} to {high:.0f} mm")
+    codes = image.grid.orientation
+    if plan.orientation == STORED and known.orientations and codes not in known.orientations:
+        seen = ", ".join(sorted(known.orientations))
+        found.append(f"axes run {codes}, in training {seen}, and this model does not turn images")
+    return found
+
+
+def _unlike_intensity(image: Image, plan: Plan) -> list[str]:
+    found = []
+    for name, channel, rule, seen in zip(
+        plan.channels, image.array, plan.normalisation, plan.fingerprint.intensities, strict=True
+    ):
+        if rule.scheme == "zscore":
+            continue
+        sample = channel[:: max(1, channel.shape[0] // 64), ::4, ::4]
+        inside = float(((sample >= seen.low) & (sample <= seen.high)).mean())
+        if inside < _INSIDE:
+            found.append(
+                f"{100 * inside:.1f} % of the voxels of {name} lie within {seen.low:.4g} to {seen.high:.4g}, "
+                "the range of what was to be found in training"
+            )
+        elif rule.scheme == "ct" and rule.low < 0 <= float(sample.min()):
+            found.append(f"{name} has no value below 0: is it in Hounsfield units?")
+    return found

@@ -1,0 +1,165 @@
+"""Memory and time of a prediction, before it begins; the formula is in docs/architecture.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from calque.errors import ResourceError
+from calque.geometry import Grid
+from calque.planning import Plan
+from calque.planning.cost import layers
+from calque.prediction.options import PredictOptions
+from calque.prediction.windows import Tiling, window_starts
+from calque.preparation.case import plan_placement
+from calque.preparation.rows import stream_axis
+from calque.value import Value
+
+_PROCESS = 600_000_000  # Python with torch and OpenVINO, before anything is read
+_ROW_PARTS = 5 * 2**26  # rows of the image: as they are, normalised, along each axis
+_GIVEN = 4 * 2**27  # finished logits: given away, held for the next rows, joined
+_RESAMPLED = 5 * 2**26  # resampled logits, on their way along each axis
+_MEMO = 2**28
+_BYTES = {"f32": 4, "bf16": 2}
+_SLACK = 1.1  # allocators round up
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is to be run.
+
+    Args:
+        engine: its name.
+        precision: of convolutions.
+        windows: per call.
+        members: networks of the ensemble.
+        window_seconds: per window and mirroring, all members together; None: not known.
+    """
+
+    engine: str
+    precision: str
+    windows: int
+    members: int
+    window_seconds: float | None = None
+
+
+class PredictionForecast(Value):
+    """What one image will take.
+
+    Args:
+        memory_bytes: resident memory of the process at its peak.
+        parts: its parts in bytes.
+        windows: windows and mirrorings that the network computes.
+        seconds: wall-clock time; None where the engine was not timed.
+        windows_per_call: side by side.
+    """
+
+    memory_bytes: int
+    parts: dict[str, int]
+    windows: int
+    seconds: float | None
+    windows_per_call: int
+
+
+def forecast(
+    grid: Grid, voxel_bytes: int, plan: Plan, options: PredictOptions, tiling: Tiling, load: Load
+) -> PredictionForecast:
+    """Memory and time for an image on `grid`.
+
+    Args:
+        grid: of the image.
+        voxel_bytes: of one voxel, all channels together.
+        plan: of the model.
+        options: what is returned besides labels.
+        tiling: windows and mirroring; its axis is chosen here.
+        load: engine, precision, windows per call.
+    """
+    placement = plan_placement(grid, plan)
+    shape, outputs = placement.prepared.shape, plan.labels.outputs
+    axis = stream_axis(shape, plan.patch)
+    z, y, x = (max(n, p) for n, p in zip(shape, plan.patch, strict=True))
+    padded = (z, y, x)
+    plane = prod(padded) // padded[axis]
+    starts = window_starts(padded, plan.patch, tiling.overlap)
+    windows = prod(len(s) for s in starts)
+    per_plane = windows // len(starts[axis])
+    together = -(-load.windows // per_plane)
+    tops = starts[axis]
+    span = max(tops[min(k + together, len(tops)) - 1] - tops[k] for k in range(0, len(tops), together))
+    span += plan.patch[axis]
+    logits = 4 * outputs * prod(plan.patch)
+    weights = sum(i * o * k for i, o, k, _ in layers(plan.network, plan.patch)) * load.members
+    pieces = {
+        "process": _PROCESS,
+        "weights": weights * (8 + _BYTES[load.precision] + 4),
+        "image": grid.voxels * voxel_bytes,
+        "labels": grid.voxels * plan.labels.dtype.itemsize,
+        "rows": _ROW_PARTS + 3 * 4 * len(plan.channels) * plane * span,
+        "slab": 4 * outputs * plane * span,
+        "finished": min(_GIVEN, 4 * 4 * outputs * plane * span) + 3 * 4 * outputs * plane,
+        "resampled": min(_RESAMPLED, 5 * 4 * outputs * grid.voxels),
+        "windows": load.windows * _window_bytes(plan, load)
+        + (load.windows + 1) * logits
+        + min(_MEMO, logits),
+    }
+    asked = (options.probabilities, 4 * outputs), (options.entropy, 2), (options.confidence, 1)
+    pieces["asked for"] = sum(grid.voxels * size for wanted, size in asked if wanted)
+    runs = windows * (len(tiling.flips(0)) if tiling.mirror == "full" else 1)
+    return PredictionForecast(
+        memory_bytes=round(sum(pieces.values()) * _SLACK),
+        parts=pieces,
+        windows=runs,
+        seconds=None if load.window_seconds is None else runs * load.window_seconds + _rest(grid, outputs),
+        windows_per_call=load.windows,
+    )
+
+
+def _rest(grid: Grid, outputs: int) -> float:
+    """Seconds of reading, resampling and writing: about 8 ns a voxel and class, measured on two cores."""
+    return 2.0 + 8e-9 * grid.voxels * outputs + 3e-8 * grid.voxels
+
+
+def _window_bytes(plan: Plan, load: Load) -> int:
+    """Activations of one window: skip connections, and thrice the largest layer."""
+    config, size = plan.network, _BYTES[load.precision]
+    voxels = float(prod(plan.patch))
+    kept = 0.0
+    for features, stride in zip(config.features, config.strides, strict=True):
+        voxels /= prod(stride)
+        kept += features * voxels
+    largest = max((inputs + outputs) * n for inputs, outputs, _, n in layers(config, plan.patch))
+    return round((kept + 2.5 * largest) * size)
+
+
+def fit_windows(
+    most: int, limit: int | None, forecast_of: Callable[[int], PredictionForecast]
+) -> PredictionForecast:
+    """The forecast with as many windows per call, up to `most`, as the limit allows.
+
+    Args:
+        most: that the engine would like.
+        limit: bytes; None: as many as it likes.
+        forecast_of: for a number of windows per call.
+
+    Raises:
+        ResourceError: even one window at a time takes more; it says what would be needed.
+    """
+    found = forecast_of(most)
+    while limit is not None and found.memory_bytes > limit and found.windows_per_call > 1:
+        found = forecast_of(found.windows_per_call // 2)
+    if limit is not None and found.memory_bytes > limit:
+        largest = sorted(found.parts, key=lambda part: -found.parts[part])[:3]
+        raise ResourceError(
+            "This image cannot be predicted in the memory that was allowed",
+            expected=f"at least {gigabytes(found.memory_bytes)}",
+            got=gigabytes(limit),
+            fix="allow more with --memory; most is taken by "
+            + ", ".join(f"{part} ({gigabytes(found.parts[part])})" for part in largest),
+        )
+    return found
+
+
+def gigabytes(size: int) -> str:
+    """ "3.2 GB", with 1024^3 bytes a gigabyte, as --memory reads it."""
+    return f"{size / 2**30:.2g} GB" if size < 10 * 2**30 else f"{size / 2**30:.0f} GB"

@@ -1,0 +1,163 @@
+"""What a model knows about its own predictions, found out when it is made: part of its card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from calque.prediction.options import MirrorMode, Precision
+from calque.value import Value
+
+TOLERANCE = 0.998
+"""Dice between a precision and f32 from which on it may stand in for f32."""
+
+
+class Parity(Value):
+    """How far labels in a lower precision are those in f32, on real cases.
+
+    Args:
+        precision: which was compared with f32.
+        engine: that computed both.
+        cases: how many images.
+        same: share of voxels with the same label.
+        dice: between the two, overlap pooled over the images, mean over the classes that either has.
+    """
+
+    precision: Precision
+    engine: str
+    cases: PositiveInt
+    same: float = Field(ge=0, le=1)
+    dice: float = Field(ge=0, le=1)
+
+    @property
+    def admitted(self) -> bool:
+        """Whether "auto" may choose this precision."""
+        return self.dice >= TOLERANCE
+
+
+class MirrorTrial(Value):
+    """Validation Dice with one way of mirroring.
+
+    Args:
+        mode: the way.
+        dice: mean over cases and classes.
+        runs: of the network, per window.
+    """
+
+    mode: MirrorMode
+    dice: float = Field(ge=0, le=1)
+    runs: PositiveInt
+
+
+class Step(Value):
+    """One postprocessing of one class, which validation cases were better for.
+
+    Args:
+        value: of the class.
+        action: "largest" keeps the largest component; "small" removes components of less than `ml`; "fill"
+            fills holes.
+        ml: for "small".
+        gain: mean Dice gained on the validation cases.
+        low: the lower end of the gain's 95 % interval; above 0.
+        cases: on how many it was seen.
+    """
+
+    value: int
+    action: Literal["largest", "small", "fill"]
+    ml: NonNegativeFloat = 0.0
+    gain: float
+    low: PositiveFloat
+    cases: PositiveInt
+
+
+class Calibration(Value):
+    """What turns raw confidence into honest confidence, fitted on validation cases.
+
+    Args:
+        temperature: by which logits are divided before softmax (Guo et al., ICML 2017).
+        slope: of the line from agreement to Dice.
+        intercept: of that line.
+        error: mean absolute error of the estimated Dice on the cases that it was fitted on.
+        cases: how many.
+    """
+
+    temperature: PositiveFloat = 1.0
+    slope: float = 1.0
+    intercept: float = 0.0
+    error: NonNegativeFloat | None = None
+    cases: PositiveInt
+
+    def expected(self, agreement: float) -> float:
+        """The Dice to be expected, 0 to 1."""
+        return min(1.0, max(0.0, self.intercept + self.slope * agreement))
+
+
+class Learned(Value):
+    """All of it; a field is empty where nobody found it out.
+
+    Args:
+        parity: of lower precisions.
+        mirror: ways of mirroring that were tried.
+        postprocessing: steps in the order in which they are applied.
+        calibration: of confidence.
+    """
+
+    parity: tuple[Parity, ...] = ()
+    mirror: tuple[MirrorTrial, ...] = ()
+    postprocessing: tuple[Step, ...] = ()
+    calibration: Calibration | None = None
+
+    @property
+    def best_mirror(self) -> MirrorMode:
+        """That with the best Dice, of nearly equal ones the cheapest; "interleaved" where none was tried."""
+        if not self.mirror:
+            return "interleaved"
+        best = max(trial.dice for trial in self.mirror)
+        near = [trial for trial in self.mirror if trial.dice >= best - _WORTH_IT]
+        return min(near, key=lambda trial: (trial.runs, -trial.dice)).mode
+
+    def parity_of(self, precision: Precision) -> Parity | None:
+        """The record of a precision: of several, the worst."""
+        found = [parity for parity in self.parity if parity.precision == precision]
+        return min(found, key=lambda parity: parity.dice, default=None)
+
+
+_WORTH_IT = 0.002  # of Dice: eight times the work must give more than that
+
+
+def merge_learned(parts: Sequence[Learned]) -> Learned:
+    """What folds that become an ensemble know together.
+
+    Parity of all is kept, of which the worst counts; Dice of mirrorings is averaged where every fold tried
+    them; postprocessing stays where every fold wants it, with the smallest size; calibration is averaged.
+    """
+    modes = [{t.mode: t for t in part.mirror} for part in parts]
+    shared = [m for m in modes[0] if all(m in other for other in modes)]
+    mirror = tuple(
+        modes[0][m].model_copy(update={"dice": sum(o[m].dice for o in modes) / len(modes)}) for m in shared
+    )
+    steps = []
+    for step in parts[0].postprocessing:
+        same = [
+            next((s for s in p.postprocessing if (s.value, s.action) == (step.value, step.action)), None)
+            for p in parts
+        ]
+        agreed = [s for s in same if s is not None]
+        if len(agreed) == len(parts):
+            steps.append(min(agreed, key=lambda s: s.ml))
+    found = [part.calibration for part in parts if part.calibration is not None]
+    calibration = None
+    if len(found) == len(parts):
+        mean = {
+            name: sum(getattr(c, name) for c in found) / len(found)
+            for name in ("temperature", "slope", "intercept")
+        }
+        calibration = Calibration(**mean, cases=sum(c.cases for c in found))
+    return Learned(
+        parity=tuple(p for part in parts for p in part.parity),
+        mirror=mirror,
+        postprocessing=tuple(steps),
+        calibration=calibration,
+    )
