@@ -2,8 +2,20 @@
 
 from calque.dataset.checking import check
 from calque.dataset.findings import CheckReport, Finding
+from calque.dataset.init import init_manifest
 from calque.dataset.layouts import open_dataset
 from calque.dataset.model import Case, Dataset
 from calque.dataset.splits import Fold, holdout, kfold
 
-__all__ = ["Case", "CheckReport", "Dataset", "Finding", "Fold", "check", "holdout", "kfold", "open_dataset"]
+__all__ = [
+    "Case",
+    "CheckReport",
+    "Dataset",
+    "Finding",
+    "Fold",
+    "check",
+    "holdout",
+    "init_manifest",
+    "kfold",
+    "open_dataset",
+]

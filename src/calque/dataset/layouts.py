@@ -6,20 +6,18 @@ labels it reads the masks, since their values are the only source.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from calque.dataset.derive import channels_from_files, labels_from_masks
-from calque.dataset.model import Case, Dataset
+from calque.dataset.bids import read_bids
+from calque.dataset.folders import patient_folders, side_by_side, two_folders
+from calque.dataset.manifest import MANIFEST_CSV, read_manifest
+from calque.dataset.model import Dataset
 from calque.dataset.msd import MANIFEST, read_msd
+from calque.dataset.nnunet import read_nnunet
+from calque.dataset.patients import guess_patients, with_patients
 from calque.errors import DatasetError
-from calque.io import stem_of, suffix_of
-
-IMAGE_FOLDERS = ("imagestr", "images", "image", "imgs", "img", "scans", "volumes")
-MASK_FOLDERS = ("labelstr", "labels", "label", "masks", "mask", "segmentations", "segmentation", "seg")
-TEST_IMAGE_FOLDER, TEST_MASK_FOLDER = "imagests", "labelsts"
 
 
 @dataclass(frozen=True)
@@ -40,25 +38,43 @@ def open_dataset(path: Path | str, patient_pattern: str | None = None) -> Datase
     """Recognise a dataset. No image is read, and a listed file that is missing is left to `check`.
 
     Args:
-        path: a folder, or its `dataset.json`.
+        path: a folder, its `dataset.json`, or a manifest in CSV.
         patient_pattern: a regular expression with one group that finds the patient in a case's id, such as
-            r"(P\\d+)_" for "P01_t0". None: each case is another patient.
+            r"(P\\d+)_" for "P01_t0". None: patients are as listed, else as the names tell (see
+            `calque.dataset.patients`), else each case is another patient.
 
     Raises:
-        DatasetError: nothing is there, nothing is recognised, the description is broken, or a case's id does
-            not match the pattern.
+        DatasetError: nothing is there, nothing is recognised, files could belong together in several ways,
+            the description is broken, or a case's id does not match the pattern.
     """
-    root = _folder(Path(path))
+    path = Path(path)
+    dataset = read_manifest(path) if path.suffix.lower() == ".csv" and path.is_file() else _recognised(path)
+    if patient_pattern is not None:
+        return with_patients(dataset, patient_pattern)
+    listed = dataset.patients is not None and dataset.patients != "folder"
+    return dataset if listed else guess_patients(dataset)
+
+
+def _recognised(path: Path) -> Dataset:
+    root = _folder(path)
     for layout in LAYOUTS.values():
         dataset = layout.recognise(root)
         if dataset is not None:
-            return dataset if patient_pattern is None else _with_patients(dataset, patient_pattern)
+            return dataset
     names = sorted(p.name for p in root.iterdir() if not p.name.startswith("."))
+    if any(name.lower() == "dicomdir" for name in names) or next(root.rglob("*.dcm"), None) is not None:
+        raise DatasetError(
+            "These are DICOM files, which are not read yet",
+            where=root,
+            expected="NIfTI, MetaImage, NRRD or pictures",
+            fix="convert each series to NIfTI first, such as with dcm2niix",
+        )
     raise DatasetError(
         "No dataset was recognised here",
         where=root,
         expected="; or ".join(layout.looks_for for layout in LAYOUTS.values()),
         got=", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "an empty folder",
+        fix=f"calque dataset init {root} -o manifest.csv lists what is there, to be corrected",
     )
 
 
@@ -67,103 +83,40 @@ def _folder(path: Path) -> Path:
         return path.parent
     if path.is_file():
         raise DatasetError(
-            "A dataset is a folder", where=path, got="a file", fix=f"give its folder, or {MANIFEST}"
+            "A dataset is a folder",
+            where=path,
+            got="a file",
+            fix=f"give its folder, {MANIFEST} or a manifest",
         )
     if not path.is_dir():
         raise DatasetError("There is no such folder", where=path)
     return path
 
 
-def _with_patients(dataset: Dataset, pattern: str) -> Dataset:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as problem:
-        raise DatasetError("This is not a regular expression", where=pattern, got=problem) from None
-    if compiled.groups != 1:
-        raise DatasetError(
-            "The pattern of patients has one group", where=pattern, got=f"{compiled.groups} groups"
-        )
-    cases = []
-    for case in dataset.cases:
-        match = compiled.search(case.id)
-        if match is None or not match.group(1):
-            raise DatasetError(
-                "A case's id does not match the pattern of patients",
-                where=dataset.root,
-                expected=pattern,
-                got=case.id,
-            )
-        cases.append(replace(case, patient=match.group(1)))
-    return replace(dataset, cases=tuple(cases))
+def _manifest(root: Path) -> Dataset | None:
+    path = root / MANIFEST_CSV
+    return read_manifest(path) if path.is_file() else None
 
 
 def _msd(root: Path) -> Dataset | None:
     return read_msd(root) if (root / MANIFEST).is_file() else None
 
 
-def _two_folders(root: Path) -> Dataset | None:
-    """Images and masks of the same names, in two folders beside each other."""
-    folders = {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir()}
-    images = next((folders[name] for name in IMAGE_FOLDERS if name in folders), None)
-    masks = next((folders[name] for name in MASK_FOLDERS if name in folders), None)
-    if images is None or masks is None:
-        return None
-    cases = _paired(images, masks, split=None)
-    if not any(case.label for case in cases):
-        raise DatasetError(
-            "There is no mask to learn from", where=masks, expected="NIfTI files named as those of the images"
-        )
-    if TEST_IMAGE_FOLDER in folders:
-        test_masks = folders.get(TEST_MASK_FOLDER)
-        cases += _paired(folders[TEST_IMAGE_FOLDER], test_masks, split="test")
-    return Dataset(
-        name=root.resolve().name,
-        root=root,
-        layout="two-folders",
-        channels=channels_from_files([case.images[0] for case in cases], root),
-        labels=labels_from_masks([case.label for case in cases if case.label], root),
-        cases=cases,
-    )
-
-
-def _paired(images: Path, masks: Path | None, split: str | None) -> tuple[Case, ...]:
-    """A case per name in either folder; what has a mask alone names the image that it lacks."""
-    scans = _files(images)
-    labels = {} if masks is None else _files(masks)
-    return tuple(
-        Case(
-            id=name,
-            images=(scans[name] if name in scans else images / labels[name].name,),
-            label=labels.get(name),
-            patient=name,
-            split=split,
-        )
-        for name in sorted(scans.keys() | labels.keys())
-    )
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Stem -> file, of the files of a known format; hidden ones (macOS's "._a.nii.gz") are not data."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if suffix_of(path) is None:
-            continue
-        if stem_of(path) in found:
-            raise DatasetError(
-                "Two files have the same name but for the suffix",
-                where=folder,
-                got=f"{found[stem_of(path)].name} and {path.name}",
-                fix="remove one of them",
-            )
-        found[stem_of(path)] = path
-    return found
-
-
 LAYOUTS: dict[str, Layout] = {
+    "manifest": Layout(f"a {MANIFEST_CSV} that lists cases", _manifest),
+    "nnunet": Layout(f"imagesTr/*_0000.*, labelsTr and {MANIFEST}, as in nnU-Net", read_nnunet),
     "msd": Layout(f"a {MANIFEST} as in the Medical Segmentation Decathlon", _msd),
+    "bids": Layout("sub-*/ with images and derivatives/ with masks, as in BIDS", read_bids),
     "two-folders": Layout(
         "two folders with files of the same names, such as images/ and labels/ or imagesTr/ and labelsTr/",
-        _two_folders,
+        two_folders,
+    ),
+    "patient-folders": Layout(
+        "a folder for each patient with files of the same names, such as CT_image and CT_mask",
+        patient_folders,
+    ),
+    "side-by-side": Layout(
+        "images and masks in one folder, as a.jpg and a.png or as a.nii.gz and a_mask.nii.gz", side_by_side
     ),
 }
 """Name -> layout, tried in this order."""

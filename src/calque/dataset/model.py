@@ -7,7 +7,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calque.errors import DatasetError
-from calque.labels import Labels
+from calque.labels import PLAIN, Coding, Labels
+from calque.value import Value
+
+
+class MaskRule(Value):
+    """How the masks of a dataset are read.
+
+    Args:
+        coding: what stored values or colours stand for.
+        priority: where masks of single classes overlap, the first of these names wins; empty: an error.
+    """
+
+    coding: Coding = PLAIN
+    priority: tuple[str, ...] = ()
+
+
+PLAIN_RULE = MaskRule()
+"""One file per case that holds label values."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +37,9 @@ class Case:
         label: the mask, or None.
         patient: cases of one patient never stand on both sides of a split.
         split: "train" or "test" where the dataset says so, else None.
+        parts: where each class has a mask of its own: (name of the class, file); `label` is None then.
+        annotated: names of the classes that were looked for; None: all.
+        metadata: (name, value) of whatever else is known, for subgroups.
     """
 
     id: str
@@ -27,6 +47,14 @@ class Case:
     label: Path | None
     patient: str
     split: str | None = None
+    parts: tuple[tuple[str, Path], ...] = ()
+    annotated: tuple[str, ...] | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """The files that hold its mask."""
+        return (*((self.label,) if self.label else ()), *(path for _, path in self.parts))
 
 
 @dataclass(frozen=True)
@@ -40,6 +68,8 @@ class Dataset:
         channels: a name per channel.
         labels: what the masks' values mean.
         cases: in a stable order.
+        rule: how masks are read.
+        patients: how patients were told apart, for people; None: each case is another one, or was listed.
     """
 
     name: str
@@ -48,6 +78,8 @@ class Dataset:
     channels: tuple[str, ...]
     labels: Labels
     cases: tuple[Case, ...]
+    rule: MaskRule = PLAIN_RULE
+    patients: str | None = None
 
     def __post_init__(self) -> None:
         ids = [case.id for case in self.cases]
@@ -58,7 +90,7 @@ class Dataset:
     @property
     def annotated(self) -> tuple[Case, ...]:
         """Cases with a mask that are not set aside for testing."""
-        return tuple(case for case in self.cases if case.label is not None and case.split != "test")
+        return tuple(case for case in self.cases if case.masks and case.split != "test")
 
     def case(self, name: str) -> Case:
         """The case of this id."""

@@ -7,6 +7,7 @@ understood too.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +47,16 @@ class _Manifest(_Declared):
     test: list[str | _Entry] = []
 
 
+class _Described(_Declared):
+    """What is used where files are found by their names."""
+
+    name: str | None = None
+    channels: dict[int, str] | None = Field(
+        default=None, validation_alias=AliasChoices("channel_names", "modality")
+    )
+    training: list[Any] | None = None
+
+
 def read_msd(root: Path) -> Dataset:
     """Read `root`'s `dataset.json`. Files that it lists need not exist: `check` names them.
 
@@ -67,6 +78,45 @@ def read_msd(root: Path) -> Dataset:
         else channels_from_files([case.images[0] for case in cases], root),
         labels=_labels(manifest.labels, path),
         cases=tuple(cases),
+    )
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a `dataset.json` says beside the list of cases.
+
+    Args:
+        name: of the dataset.
+        channels: their names, in order; empty where it does not say.
+        labels: what the values mean.
+        first: the image of the first case that is listed, where cases are.
+    """
+
+    name: str | None
+    channels: tuple[str, ...]
+    labels: Labels
+    first: str | None
+
+    def lists_existing(self, root: Path) -> bool:
+        """Whether the files that it lists are there under these names, as in the Decathlon."""
+        return self.first is not None and (root / self.first).is_file()
+
+
+def describe(path: Path) -> Description:
+    """Read what a `dataset.json` says; it need not list any case.
+
+    Raises:
+        DatasetError: the file cannot be understood.
+    """
+    found = _parse(path, _Described)
+    named = found.channels or {}
+    entry = found.training[0] if found.training else None
+    first = entry.get("image") if isinstance(entry, dict) else None
+    return Description(
+        name=found.name,
+        channels=tuple(named[key] for key in sorted(named)),
+        labels=_labels(found.labels, path),
+        first=first if isinstance(first, str) else None,
     )
 
 

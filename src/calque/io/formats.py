@@ -73,3 +73,11 @@ def format_of(path: Path) -> Format:
         expected=", ".join(FORMATS),
         got=path.suffix or "none",
     )
+
+
+def mask_suffix(scan: Path) -> str:
+    """In which format the label map of this scan is written: pictures as pictures, volumes as NIfTI."""
+    suffix = suffix_of(scan)
+    if suffix is None or not FORMATS[suffix].picture:
+        return ".nii.gz"
+    return suffix if FORMATS[suffix] is TIFF else ".png"

@@ -14,9 +14,9 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as format_tensors
 from torch import nn
 
+from calque.dataset.reading import read_scan
 from calque.errors import ModelError
 from calque.image import Image, LabelMap
-from calque.io import read_image
 from calque.model import archive
 from calque.model.card import Card
 from calque.nets import NetworkConfig, build
@@ -115,7 +115,7 @@ class Model:
             InputError: the image cannot be read, or has other channels than the model.
         """
         if not isinstance(image, Image):
-            image = read_image(image, channels=self.plan.channels)
+            image = read_scan(image, self.plan.channels)
         return self.predictor(PredictOptions(**options))(image).label_map
 
 

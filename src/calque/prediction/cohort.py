@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
+from calque.dataset.reading import read_scan
 from calque.errors import CalqueError, InputError, ResourceError
 from calque.image import Image
-from calque.io import read_image, suffix_of, write_labels, write_png, write_text_atomic
+from calque.io import mask_suffix, suffix_of, write_labels, write_png, write_text_atomic
 from calque.io.formats import stem_of
 from calque.ops.objects import find_objects, objects_to_csv, objects_to_json
 from calque.ops.render import render_case
@@ -21,9 +22,6 @@ from calque.prediction.predictor import Prediction, Predictor
 from calque.prediction.scans import Input, Scan, find_scans
 from calque.progress import SILENT, Progress
 from calque.value import Value
-
-SUFFIX = ".nii.gz"
-"""Of label maps that go into a folder."""
 
 
 class Done(Value):
@@ -110,7 +108,7 @@ def predict(  # noqa: PLR0913  (the options of a public function, each of its ow
     todo = [scan for scan in scans if scan.id not in skipped]
     run = _Run(predictor, paths, _Writer(overlay, objects))
     with progress.task("predicting", len(todo)) as task, ThreadPoolExecutor(1) as pool:
-        for outcome in map_bounded(lambda scan: read_image(scan.paths, channels), todo, workers=1):
+        for outcome in map_bounded(lambda scan: read_scan(scan.paths, channels), todo, workers=1):
             run.one(outcome, pool)
             task.advance(note=outcome.item.id)
         run.finish_writing()
@@ -177,7 +175,9 @@ def _outputs(scans: Sequence[Scan], output: Path) -> dict[str, Path]:
         raise InputError(
             "This is not a folder", where=output, expected="a folder, or a name that ends in .nii.gz"
         )
-    paths = {scan.id: output if single else output / f"{scan.id}{SUFFIX}" for scan in scans}
+    paths = {
+        scan.id: output if single else output / f"{scan.id}{mask_suffix(scan.paths[0])}" for scan in scans
+    }
     lost = {path.resolve() for path in paths.values()} & {p.resolve() for scan in scans for p in scan.paths}
     if lost:
         raise InputError(

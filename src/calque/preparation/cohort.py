@@ -11,8 +11,8 @@ import torch
 
 from calque.dataset import Case, Dataset
 from calque.dataset.failures import each_case, failure
+from calque.dataset.reading import read_mask, read_scan
 from calque.errors import DatasetError, PlanError, ResourceError
-from calque.io import read_image, read_labels
 from calque.planning.model import Plan
 from calque.planning.size import prepared_bytes
 from calque.preparation.case import prepare_image, prepare_labels
@@ -56,17 +56,15 @@ def prepare(
         raise DatasetError("No case has a mask to learn from", where=dataset.root)
     store = Store(folder)
     with progress.task("Looking for what is prepared", len(cases)) as bar:
-        keys, unread = each_case(lambda case: content_key(case, plan), cases, workers, bar)
+        keys, unread = each_case(lambda case: content_key(case, plan, dataset.rule), cases, workers, bar)
     missing = [case for case in cases if case.id in keys and not store.holds(keys[case.id])]
     _require_room(
         store.folder, prepared_bytes(plan.fingerprint, plan.spacing, len(plan.channels)) * len(missing)
     )
 
     def make(case: Case) -> None:
-        if case.label is None:
-            raise DatasetError("This case has no mask", where=case.id)
-        image = prepare_image(read_image(case.images, plan.channels), plan)
-        labels = prepare_labels(read_labels(case.label, plan.labels), image.placement, plan)
+        image = prepare_image(read_scan(case.images, plan.channels), plan)
+        labels = prepare_labels(read_mask(case, plan.labels, dataset.rule), image.placement, plan)
         store.put(keys[case.id], case, image, labels, len(plan.labels.classes))
 
     with _one_thread_each(), progress.task("Preparing", len(missing)) as bar:

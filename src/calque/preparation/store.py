@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from calque.dataset import Case
+from calque.dataset.model import PLAIN_RULE, MaskRule
 from calque.errors import DatasetError, InputError, ReadError
 from calque.geometry import Box, Grid, Shape
 from calque.io.atomic import atomic_path, write_text_atomic
@@ -173,8 +174,8 @@ class Store:
             ) from None
 
 
-def content_key(case: Case, plan: Plan) -> str:
-    """32 hexadecimal digits: name, bytes of the files, what the plan says about preparation, store version.
+def content_key(case: Case, plan: Plan, rule: MaskRule = PLAIN_RULE) -> str:
+    """32 hexadecimal digits: name, bytes of the files, how they are read and prepared, store version.
 
     Raises:
         ReadError: a file cannot be read.
@@ -183,7 +184,10 @@ def content_key(case: Case, plan: Plan) -> str:
     labels = {"values": plan.labels.values, "ignore": plan.labels.ignore}
     parts = plan.model_dump(mode="json", include={**_PLAN_PARTS})
     digest.update(json.dumps([STORE_VERSION, case.id, labels, parts], sort_keys=True).encode())
-    for path in (*case.images, *([case.label] if case.label else [])):
+    if rule != PLAIN_RULE or case.parts or case.annotated is not None:
+        read = [rule.model_dump(mode="json"), [name for name, _ in case.parts], case.annotated]
+        digest.update(json.dumps(read, sort_keys=True).encode())
+    for path in (*case.images, *case.masks):
         digest.update(_hash(path))
     return digest.hexdigest()
 

@@ -7,11 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from calque.dataset import Case
 from calque.dataset.findings import CheckReport
+from calque.dataset.model import MaskRule
+from calque.dataset.reading import read_mask
 from calque.errors import InputError, ReadError
 from calque.evaluation import Scores, summarise
 from calque.evaluation.scores import Failure, Findings
-from calque.io import stem_of, suffix_of
+from calque.image import LabelMap
+from calque.io import read_labels, stem_of, suffix_of
+from calque.labels import Labels
+from calque.model.archive import read as read_archive
+from calque.model.card import Card
 from calque.planning import Plan
 
 if TYPE_CHECKING:
@@ -19,12 +26,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class CodedCase:
+    """A case of a dataset and how the masks of that dataset are read."""
+
+    case: Case
+    rule: MaskRule
+
+
+@dataclass(frozen=True)
 class CaseFiles:
     """Where the voxels of a case lie; images may be empty (a report without scans shows masks alone)."""
 
-    truth: Path
+    truth: Path | CodedCase
     predicted: Path
     images: tuple[Path, ...]
+
+    def read_truth(self, labels: Labels) -> LabelMap:
+        """The true mask."""
+        if isinstance(self.truth, Path):
+            return read_labels(self.truth, labels)
+        return read_mask(self.truth.case, labels, self.truth.rule)
 
 
 @dataclass(frozen=True)
@@ -41,6 +62,7 @@ class Material:
         root: of the dataset.
         run: the run's folder.
         check: what the data check found.
+        card: of the model.
     """
 
     name: str
@@ -52,6 +74,7 @@ class Material:
     root: str | None = None
     run: Path | None = None
     check: CheckReport | None = None
+    card: Card | None = None
 
 
 def from_scores(
@@ -100,7 +123,8 @@ def from_run(folder: Path) -> Material:
         for predicted in sorted(fold.validation.glob("*")) if fold.validation.is_dir() else ():
             case = cases.get(stem_of(predicted)) if suffix_of(predicted) else None
             if case is not None:
-                files[case.id] = CaseFiles(Path(case.label), predicted, tuple(Path(p) for p in case.images))
+                found = case.case()
+                files[case.id] = CaseFiles(CodedCase(found, record.rule), predicted, found.images)
     return Material(
         name=record.name,
         scores=_together([Scores.read(fold.scores) for fold in validated]),
@@ -111,6 +135,7 @@ def from_run(folder: Path) -> Material:
         root=record.root,
         run=folder,
         check=CheckReport.read(run.check) if run.check.is_file() else None,
+        card=read_archive(run.model)[0].card if run.model.is_file() else None,
     )
 
 

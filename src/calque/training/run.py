@@ -22,7 +22,8 @@ from pathlib import Path
 
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from calque.dataset import Dataset
+from calque.dataset import Case, Dataset
+from calque.dataset.model import PLAIN_RULE, MaskRule
 from calque.errors import InputError
 from calque.io import write_text_atomic
 from calque.labels import Labels
@@ -53,7 +54,20 @@ class CaseRecord(Value):
     id: str
     patient: str
     images: tuple[str, ...]
-    label: str
+    label: str | None = None
+    parts: tuple[tuple[str, str], ...] = ()
+    annotated: tuple[str, ...] | None = None
+
+    def case(self) -> Case:
+        """The case, to be read."""
+        return Case(
+            id=self.id,
+            images=tuple(map(Path, self.images)),
+            label=None if self.label is None else Path(self.label),
+            patient=self.patient,
+            parts=tuple((name, Path(path)) for name, path in self.parts),
+            annotated=self.annotated,
+        )
 
 
 class DatasetRecord(Value):
@@ -65,6 +79,7 @@ class DatasetRecord(Value):
     channels: tuple[str, ...]
     labels: Labels
     cases: tuple[CaseRecord, ...]
+    rule: MaskRule = PLAIN_RULE
 
     @classmethod
     def of(cls, dataset: Dataset) -> DatasetRecord:
@@ -77,16 +92,22 @@ class DatasetRecord(Value):
             labels=dataset.labels,
             cases=tuple(
                 CaseRecord(
-                    id=c.id, patient=c.patient, images=_absolute(c.images), label=_absolute((c.label,))[0]
+                    id=c.id,
+                    patient=c.patient,
+                    images=tuple(map(_absolute, c.images)),
+                    label=None if c.label is None else _absolute(c.label),
+                    parts=tuple((name, _absolute(path)) for name, path in c.parts),
+                    annotated=c.annotated,
                 )
                 for c in dataset.annotated
             ),
+            rule=dataset.rule,
         )
 
 
-def _absolute(paths: Iterable[Path | None]) -> tuple[str, ...]:
+def _absolute(path: Path) -> str:
     """Reports are made from other folders than training was started in."""
-    return tuple(str(path.resolve()) for path in paths if path is not None)
+    return str(path.resolve())
 
 
 class Split(Value):

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from calque.dataset import Case, Dataset
+from calque.dataset.model import MaskRule
+from calque.dataset.reading import read_mask, read_scan
 from calque.evaluation import CaseScore, Scores, score_case, summarise
-from calque.io import read_image, read_labels, write_labels
+from calque.io import mask_suffix, write_labels
 from calque.nets import build
 from calque.parallel import map_bounded
 from calque.planning import Plan
@@ -80,9 +82,9 @@ def rehearse(predictor: Predictor, dataset: Dataset, cases: Sequence[str]) -> fl
     if not cases:
         return 0.0
     trial = [dataset.case(name) for name in (cases[0], cases[-1])]
-    _score(predictor, trial[0], None)  # the first call is slower: memory, kernels
+    _score(predictor, trial[0], dataset.rule, None)  # the first call is slower: memory, kernels
     begin = time.monotonic()
-    _score(predictor, trial[1], None)
+    _score(predictor, trial[1], dataset.rule, None)
     return 1.15 * len(cases) * (time.monotonic() - begin)
 
 
@@ -100,7 +102,9 @@ def validate(
     """
     scores: list[CaseScore] = []
     with progress.task("validating", len(cases)) as task:
-        for outcome in map_bounded(lambda case: _score(predictor, case, folder), _cases(dataset, cases), 1):
+        for outcome in map_bounded(
+            lambda case: _score(predictor, case, dataset.rule, folder), _cases(dataset, cases), 1
+        ):
             scores.append(outcome.unwrap())
             task.advance(note=outcome.item.id)
     summary = summarise(scores, predictor.plan.labels)
@@ -112,11 +116,9 @@ def _cases(dataset: Dataset, names: Sequence[str]) -> list[Case]:
     return [dataset.case(name) for name in names]
 
 
-def _score(predictor: Predictor, case: Case, folder: FoldFolder | None) -> CaseScore:
-    if case.label is None:
-        raise AssertionError(f"{case.id} validates and has no mask")  # splits are made of annotated cases
+def _score(predictor: Predictor, case: Case, rule: MaskRule, folder: FoldFolder | None) -> CaseScore:
     labels = predictor.plan.labels
-    guess = predictor(read_image(case.images, predictor.plan.channels)).label_map
+    guess = predictor(read_scan(case.images, predictor.plan.channels)).label_map
     if folder is not None:
-        write_labels(guess, folder.validation / f"{case.id}.nii.gz")
-    return score_case(guess, read_labels(case.label, labels), case=case.id, patient=case.patient)
+        write_labels(guess, folder.validation / f"{case.id}{mask_suffix(case.images[0])}")
+    return score_case(guess, read_mask(case, labels, rule), case=case.id, patient=case.patient)
