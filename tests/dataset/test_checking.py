@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
 
 from calque.dataset import CheckReport, check, open_dataset
-from calque.dataset.findings import KINDS
+from calque.dataset.kinds import KINDS
 from calque.geometry import Grid
 from calque.progress import Task
 
@@ -48,8 +52,6 @@ def _header(path: Path, **fields: object) -> None:
     header = nib.Nifti1Header(bytes(raw[:348]), check=False)
     for name, value in fields.items():
         header[name] = value
-    import gzip
-
     path.write_bytes(gzip.compress(header.binaryblock + bytes(raw[348:])))
     path.with_suffix("").unlink()
 
@@ -60,10 +62,95 @@ def _turned(root: Path) -> None:
     write(_mask(root), mask(3), grid)
 
 
-def _coarse(root: Path) -> None:
-    grid = Grid.from_parts(GRID.shape, (2000, 1000, 1000))
-    write(_image(root), scan(3), grid)
-    write(_mask(root), mask(3), grid)
+def _on(grid: Grid) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        write(_image(root), scan(3), grid)
+        write(_mask(root), mask(3), grid)
+
+    return spoil
+
+
+def _scaled(factor: float) -> Grid:
+    return Grid.from_parts(GRID.shape, [factor * s for s in GRID.spacing])
+
+
+def _skewed(by: float) -> Grid:
+    affine = GRID.affine.copy()
+    affine[0, 1] = by
+    return Grid(GRID.shape, affine)
+
+
+def _unzipped(path: Path) -> None:
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+
+
+def _gaps(root: Path) -> None:
+    edit(root, labels={"0": "background", "1": "front", "5": "back"})
+    for path in sorted((root / "labelsTr").iterdir()):
+        write(path, mask(int(path.name[1:-7]), (0, 1, 5)))
+
+
+def _smooth() -> NDArray[np.uint8]:
+    array = np.zeros(GRID.shape, np.uint8)
+    array[..., 5:] = 255
+    array[..., 4] = np.arange(20, 20 + 6 * 7).reshape(6, 7)
+    return array
+
+
+def _cut(root: Path) -> None:
+    write(_image(root), np.minimum(scan(3), 115))
+
+
+def _hidden(root: Path) -> None:
+    small = np.zeros(GRID.shape, np.uint8)
+    small[0, 0, :4], small[0, 0, 4:] = 1, 2
+    write(_mask(root), small)
+    write(_image(root), np.where(small > 0, 0, scan(3)))
+
+
+def _tiny(root: Path) -> None:
+    for path in sorted((root / "labelsTr").iterdir()):
+        array = mask(int(path.name[1:-7]), (0, 1))
+        array[0, 0, :3] = 2
+        write(path, array)
+
+
+def _long(root: Path) -> None:
+    for path, array in ((_image(root), scan(3)), (_mask(root), mask(3))):
+        write(path, np.tile(array, (5, 1, 1)), Grid((30, 7, 8), GRID.affine))
+
+
+def _pictures(root: Path) -> None:
+    """All cases become pictures; one has letters."""
+    grid = Grid.from_parts((1, 48, 96), (1, 1, 1))
+    edit(root, test=[])
+    for k, path in enumerate(sorted((root / "imagesTr").iterdir())):
+        random = np.random.default_rng(k)
+        picture = Picture.fromarray(random.integers(20, 120, (48, 96), dtype=np.uint8))
+        if path == _image(root):
+            ImageDraw.Draw(picture).text((4, 4), "MARTIN 1957", fill=255, font=ImageFont.load_default(14))
+        write(path, np.asarray(picture)[np.newaxis], grid)
+        write(root / "labelsTr" / path.name, random.choice((0, 1, 2), (1, 48, 96)).astype(np.uint8), grid)
+
+
+def _two_files(root: Path) -> None:
+    names = [f"c{k}" for k in range(12)]
+    for name in names:
+        grid = _moved(3.0) if name == "c3" else GRID
+        write(_image(root, f"{name}b"), scan(70 + int(name[1:])), grid)
+    entries = [
+        {"image": [f"imagesTr/{n}.nii.gz", f"imagesTr/{n}b.nii.gz"], "label": f"labelsTr/{n}.nii.gz"}
+        for n in names
+    ]
+    edit(root, modality={"0": "T1", "1": "T2"}, training=entries, test=[])
+
+
+def _tested(name: str, array: NDArray[np.float32]) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        write(root / "imagesTs" / f"{name}.nii.gz", array)
+        edit(root, test=[f"imagesTs/{name}.nii.gz"])
+
+    return spoil
 
 
 def _rare(root: Path) -> None:
@@ -101,13 +188,30 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str | None, str]] = {
     "class-absent": (_absent, None, "back (2)"),
     "class-rare": (_rare, None, "in 1 of 6"),
     "orientation": (_turned, "c3", "IPL"),
-    "spacing": (_coarse, "c3", "1000 x 1000 x 2000 mm"),
+    "spacing": (_on(_scaled(10)), "c3", "10 x 10 x 20 mm"),
+    "spacing-absurd": (_on(_scaled(1000)), "c3", "2000 x 1000 x 1000 mm"),
+    "direction-skewed": (_on(_skewed(0.01)), "c3", "degrees"),
+    "wrong-suffix": (lambda root: _unzipped(_image(root)), "c3", "give it the suffix .nii"),
+    "clipped": (_cut, "c3", "highest value"),
+    "burned-in-text": (_pictures, "c3", "etters"),
+    "labels-scaled": (lambda root: write(_mask(root), mask(3) * np.uint8(127)), "c3", "[127, 254]"),
+    "labels-gaps": (_gaps, None, "[1, 5]"),
+    "mask-rgb": (lambda root: write(_mask(root), np.stack([mask(3)] * 3)), "c3", "3 equal"),
+    "mask-colours": (lambda root: write(_mask(root), np.stack([mask(3), mask(4), mask(5)])), "c3", "differ"),
+    "mask-blurred": (lambda root: write(_mask(root), _smooth()), "c3", "scattered"),
+    "mask-misplaced": (_hidden, "c3", "lowest value"),
+    "class-tiny": (_tiny, None, "back (2)"),
+    "shape": (_long, "c3", "60 mm"),
+    "intensity": (lambda root: write(_image(root), scan(3) * 1e6), "c3", "MRI about"),
+    "channels-resampled": (_two_files, "c3", "as c3.nii.gz"),
+    "duplicate-across-split": (_tested("t0", scan(3)), "c3", "the voxels of t0"),
+    "patient-across-split": (_tested("c3_later", scan(50)), "c3", "patient c3"),
     "duplicate": (lambda root: write(_image(root, "c4"), scan(3)), "c4", "the voxels of c3"),
 }
 
 
 def _checked(root: Path) -> CheckReport:
-    return check(open_dataset(root))
+    return check(open_dataset(root, r"^([ct]\d+)"))
 
 
 def test_every_kind_of_finding_is_provoked() -> None:
@@ -167,7 +271,7 @@ def test_channels_in_several_files(tmp_path: Path) -> None:
     write(_image(root, "c0b"), scan(1), _moved(3.0))
     entry = {"image": ["imagesTr/c0.nii.gz", "imagesTr/c0b.nii.gz"], "label": "labelsTr/c0.nii.gz"}
     report = _checked(edit(root, training=[entry]))
-    assert [(f.name, f.file) for f in report.findings] == [("grids-differ", _image(root, "c0b"))]
+    assert [(f.name, f.file) for f in report.findings] == [("channels-resampled", _image(root, "c0b"))]
 
 
 def test_errors_come_first_and_all_files_are_looked_at(tmp_path: Path) -> None:
@@ -216,6 +320,6 @@ def test_progress_is_told_case_by_case(tmp_path: Path) -> None:
 
 @pytest.mark.data
 def test_the_real_hippocampus_has_nothing_wrong_but_one_mask_of_floats(data_root: Path) -> None:
-    report = _checked(data_root / "hippocampus")
+    report = check(open_dataset(data_root / "hippocampus"))
     assert len(report.cases) == 200
     assert [(f.name, f.case) for f in report.findings] == [("labels-float", "hippocampus_243")]

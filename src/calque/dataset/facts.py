@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calque.dataset.model import Case
+from calque.dataset.masks import (
+    MANY,
+    UNSCATTERED,
+    MaskFacts,
+    count_values,
+    equal_channels,
+    is_fractional,
+    scattering,
+)
+from calque.dataset.measures import Spread, at_type_end, looks_lettered, share_at, spread_of
+from calque.dataset.model import Case, Dataset
+from calque.dataset.placement import Placement, place
+from calque.dataset.sniff import belies_its_name
 from calque.errors import InputError
-from calque.io import Header, read_volume
+from calque.io import Header, Volume, label_values, read_mask_volume, read_volume
 from calque.io.reading import to_label_values
-from calque.labels import present_values
+from calque.labels import PLAIN, Coding
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """What the voxels of an image tell.
+
+    Args:
+        digest: of all of them.
+        not_finite: how many are NaN or infinite.
+        not_finite_inside: how many of these lie in the mask; None without a mask on the same grid.
+        constant: numbers of the channels with one value everywhere.
+        spreads: of each channel.
+        top: the largest part of a channel's voxels that have its highest value.
+        top_is_end: whether that is the largest value that the type holds.
+        lettered: whether letters seem to be burned in.
+    """
+
+    digest: bytes
+    not_finite: int = 0
+    not_finite_inside: int | None = None
+    constant: tuple[int, ...] = ()
+    spreads: tuple[Spread, ...] = ()
+    top: float = 0.0
+    top_is_end: bool = False
+    lettered: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,35 +62,51 @@ class FileFacts:
         path: the file.
         missing: there is no such file.
         problem: why it could not be read, or not as a mask.
+        belied: the suffix that its content asks for, where the name has another.
         header: None where it could not be read.
-        digest: of the voxels.
-        not_finite: how many voxels are NaN or infinite.
-        constant: numbers of the channels with one value everywhere.
-        values: of a mask, ascending.
+        scan: of an image that could be read.
+        mask: of a mask that could be read.
+        stands_for: name of the class, of a mask that holds one class alone.
     """
 
     path: Path
     missing: bool = False
     problem: InputError | None = None
+    belied: str | None = None
     header: Header | None = None
-    digest: bytes = b""
-    not_finite: int = 0
-    constant: tuple[int, ...] = ()
-    values: tuple[int, ...] = ()
+    scan: ScanFacts | None = None
+    mask: MaskFacts | None = None
+    stands_for: str | None = None
 
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """A case with what its files told; `mask` is None where the dataset lists none."""
+    """A case with what its files told; `masks` has one entry, one for each class, or none."""
 
     case: Case
     images: tuple[FileFacts, ...]
-    mask: FileFacts | None
+    masks: tuple[FileFacts, ...]
+    placement: Placement | None = None
 
     @property
     def files(self) -> tuple[FileFacts, ...]:
-        """Images, then the mask."""
-        return self.images if self.mask is None else (*self.images, self.mask)
+        """Images, then masks."""
+        return (*self.images, *self.masks)
+
+    def sizes(self, dataset: Dataset) -> dict[int, int]:
+        """Label value -> voxels, of the declared classes that the masks hold."""
+        values = dict(zip(dataset.labels.names, dataset.labels.values, strict=True))
+        meant = dict(dataset.rule.coding.values) or {value: value for value in values.values()}
+        found: dict[int, int] = {}
+        for file in self.masks:
+            counts = {} if file.mask is None else file.mask.counts
+            if file.stands_for is not None:
+                counts = {values[file.stands_for]: sum(n for value, n in counts.items() if value)}
+            elif not dataset.rule.coding.colours:
+                counts = {meant[stored]: n for stored, n in counts.items() if stored in meant}
+            for value, voxels in counts.items():
+                found[value] = found.get(value, 0) + voxels
+        return {value: voxels for value, voxels in found.items() if value in values.values() and voxels}
 
     @property
     def headers(self) -> tuple[Header, ...]:
@@ -60,47 +114,96 @@ class CaseFacts:
         return tuple(f.header for f in self.images if f.header is not None)
 
 
-def inspect(case: Case) -> CaseFacts:
-    """Read every file of the case, once, one after the other."""
-    images = tuple(_image(path) for path in case.images)
-    return CaseFacts(case, images, None if case.label is None else _mask(case.label))
+def inspect(case: Case, coding: Coding = PLAIN) -> CaseFacts:
+    """Read every file of the case, once; of the voxels, the mask's and one image's are held at a time."""
+    masks, marked = _masks(case, coding)
+    images: list[FileFacts] = []
+    placement: Placement | None = None
+    for path in case.images:
+        facts, volume = _opened(path)
+        if volume is not None:
+            fits = marked is not None and volume.array.shape[1:] == marked.shape
+            inside = marked != 0 if marked is not None and fits else None
+            facts = replace(facts, scan=_measured(volume, inside))
+            if not images and marked is not None and fits:
+                placement = place(volume.array, marked, volume.header.grid)
+        images.append(facts)
+    return CaseFacts(case, tuple(images), masks, placement)
 
 
-def _image(path: Path) -> FileFacts:
+def _masks(case: Case, coding: Coding) -> tuple[tuple[FileFacts, ...], NDArray[np.unsignedinteger] | None]:
+    """Facts of each mask, and one map of what is marked; None where there is none that could be read."""
+    if case.label is not None:
+        facts, marked = _mask(case.label, coding)
+        return (facts,), marked
+    found: list[FileFacts] = []
+    merged: NDArray[np.unsignedinteger] | None = None
+    for number, (name, path) in enumerate(case.parts, start=1):
+        facts, marked = _mask(path, PLAIN)
+        found.append(replace(facts, stands_for=name))
+        if marked is not None and merged is None:
+            merged = np.zeros(marked.shape, np.uint16)
+        if marked is not None and merged is not None and marked.shape == merged.shape:
+            merged[marked > 0] = number
+    return tuple(found), merged
+
+
+def _opened(path: Path, read: Callable[[Path], Volume] = read_volume) -> tuple[FileFacts, Volume | None]:
     if not path.is_file():
-        return FileFacts(path, missing=True)
+        return FileFacts(path, missing=True), None
     try:
-        volume = read_volume(path)
+        belied = belies_its_name(path)
+    except OSError:
+        belied = None  # the reader below says why the file cannot be opened
+    try:
+        volume = read(path)
     except InputError as problem:
-        return FileFacts(path, problem=problem)
-    ranges = [(channel.min(), channel.max()) for channel in volume.array]
-    return FileFacts(
-        path,
-        header=volume.header,
-        digest=_digest(volume.array),
-        not_finite=sum(
-            0 if np.isfinite(limits).all() else int(np.count_nonzero(~np.isfinite(channel)))
-            for limits, channel in zip(ranges, volume.array, strict=True)
-        ),
+        return FileFacts(path, problem=problem, belied=belied), None
+    return FileFacts(path, belied=belied, header=volume.header), volume
+
+
+def _measured(volume: Volume, inside: NDArray[np.bool_] | None) -> ScanFacts:
+    array = volume.array
+    ranges = [(channel.min(), channel.max()) for channel in array]
+    sick = [k for k, limits in enumerate(ranges) if not np.isfinite(limits).all()]
+    holes = [~np.isfinite(array[k]) for k in sick]
+    tops = [(share_at(channel, high), high) for channel, (_, high) in zip(array, ranges, strict=True)]
+    share, highest = max(tops, key=lambda top: top[0])
+    return ScanFacts(
+        digest=digest_of(array),
+        not_finite=sum(int(np.count_nonzero(hole)) for hole in holes),
+        not_finite_inside=None if inside is None else sum(int((hole & inside).sum()) for hole in holes),
         constant=tuple(k for k, (low, high) in enumerate(ranges) if low == high),
+        spreads=tuple(spread_of(channel) for channel in array),
+        top=share,
+        top_is_end=at_type_end(highest),
+        lettered=looks_lettered(array) if not sick else False,
     )
 
 
-def _mask(path: Path) -> FileFacts:
-    if not path.is_file():
-        return FileFacts(path, missing=True)
+def _mask(path: Path, coding: Coding) -> tuple[FileFacts, NDArray[np.unsignedinteger] | None]:
+    facts, volume = _opened(path, read_mask_volume)
+    if volume is None:
+        return facts, None
+    array, grey = volume.array, None
+    if len(array) > 1:
+        grey = equal_channels(array)
+    digest = digest_of(array)
     try:
-        volume = read_volume(path)
+        if coding.colours:
+            values, grey = label_values(volume, path, coding), None
+        else:
+            values = to_label_values(array[0], path)
     except InputError as problem:
-        return FileFacts(path, problem=problem)
-    try:
-        values = present_values(to_label_values(volume.array, path))
-    except InputError as problem:
-        return FileFacts(path, header=volume.header, problem=problem)
-    return FileFacts(path, header=volume.header, values=values)
+        strays = scattering(array[0]) if is_fractional(array[0]) else UNSCATTERED
+        return replace(facts, problem=problem, mask=MaskFacts({}, grey, *strays, digest)), None
+    counts = count_values(values)
+    strays = scattering(values) if len(counts) > MANY else UNSCATTERED
+    return replace(facts, mask=MaskFacts(counts, grey, *strays, digest)), values
 
 
-def _digest(array: NDArray[np.generic]) -> bytes:
+def digest_of(array: NDArray[np.generic]) -> bytes:
+    """Of shape, type and voxels: equal for equal content, whatever the file around it."""
     digest = hashlib.blake2b(f"{array.shape} {array.dtype.str}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).data)
     return digest.digest()

@@ -1,15 +1,12 @@
-"""What `check` can say: `Finding`, `CheckReport`, and the table of kinds."""
+"""What `check` can say: `Finding` and `CheckReport`."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from calque.dataset.kinds import KINDS, Severity
 from calque.value import Value
-
-Severity = Literal["error", "warning"]
 
 
 class Finding(Value):
@@ -24,6 +21,7 @@ class Finding(Value):
         expected: what would have been right.
         got: what was found.
         fix: what to do.
+        repairable: whether `repair` can mend it without guessing.
     """
 
     name: str
@@ -34,6 +32,7 @@ class Finding(Value):
     expected: str | None = None
     got: str | None = None
     fix: str | None = None
+    repairable: bool = False
 
 
 class CheckReport(Value):
@@ -60,6 +59,11 @@ class CheckReport(Value):
         return tuple(f for f in self.findings if f.severity == "warning")
 
     @property
+    def repairable(self) -> tuple[Finding, ...]:
+        """What `repair` can mend."""
+        return tuple(f for f in self.findings if f.repairable)
+
+    @property
     def ok(self) -> bool:
         """Whether there is no error."""
         return not self.errors
@@ -76,62 +80,7 @@ class CheckReport(Value):
         return tuple(case for case in self.cases if case in named)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What findings of one name have in common."""
-
-    severity: Severity
-    what: str
-    fix: str | None
-
-
-KINDS: dict[str, Kind] = {
-    "image-missing": Kind(
-        "error", "The image is not there", "restore the file, or take the case out of the list"
-    ),
-    "mask-missing": Kind("error", "The mask is not there", "restore the file, or take it out of the list"),
-    "not-annotated": Kind("warning", "The case has no mask, so it is not trained on", "add a mask"),
-    "truncated": Kind("error", "The file ends before its data do", "copy or download it again"),
-    "unreadable": Kind("error", "The file cannot be read", "export it again"),
-    "no-position": Kind("error", "The header gives no usable position in the patient", "mend the header"),
-    "positions-disagree": Kind(
-        "warning", "The header gives two different positions (sform and qform)", "see which is right"
-    ),
-    "grids-differ": Kind(
-        "error", "Files of the case do not lie on the same grid", "resample one onto the grid of the other"
-    ),
-    "grids-nearly-equal": Kind(
-        "error",
-        "Grids of the case differ by a fraction of a voxel",
-        "copy the image's header to the other file",
-    ),
-    "channels": Kind("error", "The case does not have the dataset's channels", "mend the list of channels"),
-    "not-finite": Kind("error", "The image holds NaN or infinity", "replace these voxels"),
-    "constant": Kind("error", "A channel has one value everywhere", "export the image again"),
-    "labels-impossible": Kind("error", "The mask holds values that cannot be labels", "mend the mask"),
-    "labels-undeclared": Kind(
-        "error",
-        "The mask holds values that are not declared",
-        "declare them in the dataset's labels, or mend the mask",
-    ),
-    "labels-float": Kind(
-        "warning",
-        "The mask is stored as floats; all are whole and are read as integers",
-        "export masks as integers: other programs refuse floats",
-    ),
-    "mask-empty": Kind("warning", "The mask is empty", "see whether nothing is there to be marked"),
-    "class-absent": Kind("error", "No mask holds this class", "take it out of the labels, or annotate it"),
-    "class-rare": Kind("warning", "Few patients have this class", "annotate more of it"),
-    "orientation": Kind("warning", "The orientation is unlike the other cases'", "look at it in a viewer"),
-    "spacing": Kind("warning", "The spacing is unlike the other cases'", "see whether its unit is right"),
-    "duplicate": Kind(
-        "warning", "Two cases have the same image", "remove one, or give both the same patient"
-    ),
-}
-"""Name -> what it means and how bad it is."""
-
-
-def finding(
+def finding(  # noqa: PLR0913 - the fields of a finding, by name
     name: str,
     *,
     case: str | None = None,
@@ -139,6 +88,7 @@ def finding(
     expected: object = None,
     got: object = None,
     fix: str | None = None,
+    repairable: bool = False,
 ) -> Finding:
     """A finding of this kind; `fix` replaces the kind's own."""
     kind = KINDS[name]
@@ -151,4 +101,5 @@ def finding(
         expected=None if expected is None else str(expected),
         got=None if got is None else str(got),
         fix=fix or kind.fix,
+        repairable=repairable,
     )
