@@ -14,7 +14,8 @@ from calque.errors import CalqueError, InputError, ResourceError
 from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.io import read_labels, write_image
-from calque.prediction import PredictOptions, Predictor, cohort, predict
+from calque.prediction import PredictOptions, Predictor, cohort, predict, predict_many
+from calque.prediction.ledger import NAME
 from calque.progress import Silent
 
 from .fakes import Threshold, image_on, threshold_plan
@@ -43,7 +44,7 @@ def scans(tmp_path) -> Path:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir()} - {NAME}
 
 
 def test_a_folder_becomes_a_folder(predictor, scans, tmp_path):
@@ -90,7 +91,8 @@ def test_a_sick_scan_is_named_and_the_others_go_on(predictor, scans, tmp_path, s
 
 
 def test_a_missing_channel_is_named(tmp_path):
-    predictor = Predictor(threshold_plan(("T1", "T2")), [Threshold()])
+    options = PredictOptions(precision="f32", engine="torch")
+    predictor = Predictor(threshold_plan(("T1", "T2")), [Threshold()], options)
     for name in ("a_0000", "a_0001", "b_0000"):
         write_image(image_on(GRID, classes(0)), tmp_path / "scans" / f"{name}.nii.gz")
     result = predict(predictor, tmp_path / "scans", tmp_path / "out")
@@ -98,15 +100,75 @@ def test_a_missing_channel_is_named(tmp_path):
     assert "b_0001.nii.gz" in result.failed[0].error
 
 
-def test_what_is_there_is_skipped_or_made_again(predictor, scans, tmp_path):
+def test_what_is_finished_is_skipped_or_made_again(predictor, scans, tmp_path):
     out = tmp_path / "out"
     predict(predictor, scans / "case0.nii.gz", out)
     before = (out / "case0.nii.gz").stat().st_ino
-    result = predict(predictor, scans, out, overwrite=False)
+    result = predict(predictor, scans, out)
     assert result.skipped == ("case0",)
     assert [done.case for done in result.done] == ["case1", "case2"]
     assert (out / "case0.nii.gz").stat().st_ino == before
-    assert len(predict(predictor, scans, out).done) == 3
+    assert len(predict(predictor, scans, out, overwrite=True).done) == 3
+
+
+@pytest.mark.parametrize("change", ["scan", "mask", "no mask", "model", "options", "extras", "cut list"])
+def test_finished_means_the_same_files_model_and_options(predictor, scans, tmp_path, change):
+    out, more = tmp_path / "out", {}
+    predict(predictor, scans, out)
+    assert len(predict(predictor, scans, out).skipped) == 3
+    if change == "scan":
+        write_image(image_on(GRID, classes(2)), scans / "case1.nii.gz")
+    elif change == "mask":
+        (out / "case1.nii.gz").write_bytes(b"edited")
+    elif change == "no mask":
+        (out / "case1.nii.gz").unlink()
+    elif change == "cut list":
+        text = (out / NAME).read_text()
+        (out / NAME).write_text(text[:-40])  # a crash in the middle of a line
+    elif change == "model":
+        predictor = Predictor(predictor.plan, [Threshold(0.01)], predictor.options)
+    elif change == "options":
+        options = predictor.options.model_copy(update={"mirror": "full"})
+        predictor = Predictor(predictor.plan, [Threshold()], options)
+    else:
+        more = {"objects": True}
+    expected = ("case0", "case2") if change in ("scan", "mask", "no mask") else ()
+    expected = ("case0", "case1") if change == "cut list" else expected
+    assert predict(predictor, scans, out, **more).skipped == expected
+
+
+def test_memory_and_cache_change_no_label_and_make_nothing_again(predictor, scans, tmp_path):
+    predict(predictor, scans, tmp_path / "out")
+    options = predictor.options.model_copy(update={"memory": 2**33, "cache": tmp_path / "cache"})
+    other = Predictor(predictor.plan, [Threshold()], options)
+    assert len(predict(other, scans, tmp_path / "out").skipped) == 3
+
+
+def test_a_scan_that_vanishes_is_named(predictor, scans, tmp_path, monkeypatch):
+    found = cohort.find_scans
+
+    def and_gone(*arguments):
+        listed = found(*arguments)
+        (scans / "case1.nii.gz").unlink()
+        return listed
+
+    monkeypatch.setattr(cohort, "find_scans", and_gone)
+    result = predict(predictor, scans, tmp_path / "out")
+    assert [done.case for done in result.done] == ["case0", "case2"]
+    assert "case1.nii.gz" in result.failed[0].error
+
+
+def test_many_as_a_generator(predictor, scans):
+    (scans / "case1.nii.gz").write_bytes(b"")
+    for limit in (None, 2**34):
+        chosen = Predictor(
+            predictor.plan, [Threshold()], predictor.options.model_copy(update={"memory": limit})
+        )
+        outcomes = list(predict_many(chosen, scans))
+        assert [outcome.item.id for outcome in outcomes] == ["case0", "case1", "case2"]
+        assert outcomes[2].unwrap().label_map.grid.isclose(GRID)
+        with pytest.raises(CalqueError):
+            outcomes[1].unwrap()
 
 
 def test_a_scan_is_never_replaced_by_its_mask(predictor, scans):
@@ -142,10 +204,13 @@ def failing(error: BaseException):
     return write
 
 
-def test_a_full_disk_ends_the_run(predictor, scans, tmp_path, monkeypatch):
+def test_a_full_disk_is_named_per_scan_and_leaves_nothing(predictor, scans, tmp_path, monkeypatch):
     monkeypatch.setattr(cohort, "write_labels", failing(ResourceError("The disk is full")))
-    with pytest.raises(ResourceError):
-        predict(predictor, scans, tmp_path / "out")
+    result = predict(predictor, scans, tmp_path / "out")
+    assert [failure.case for failure in result.failed] == ["case0", "case1", "case2"]
+    assert "disk is full" in result.failed[0].error
+    monkeypatch.undo()
+    assert len(predict(predictor, scans, tmp_path / "out").done) == 3
 
 
 def test_a_scan_that_cannot_be_written_is_named(predictor, scans, tmp_path, monkeypatch):
@@ -184,7 +249,7 @@ def test_an_interrupted_run_leaves_only_whole_files(predictor, scans, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         predict(predictor, scans, tmp_path / "out", progress=Impatient())
     assert names(tmp_path / "out") <= {"case0.nii.gz"}
-    for path in (tmp_path / "out").iterdir():
+    for path in (tmp_path / "out").glob("*.nii.gz"):
         assert read_labels(path, predictor.plan.labels).grid.isclose(GRID)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from calque.prediction.learned import Learned
 from calque.value import Value
 
 
@@ -23,6 +24,8 @@ class Card(Value):
         seed: of the random numbers.
         limits: what the model must not be used for, and where it is known to fail.
         notes: anything else.
+        learned: what validation cases told about its predictions: precision, mirroring, postprocessing,
+            confidence.
     """
 
     created: str
@@ -37,3 +40,4 @@ class Card(Value):
     seed: int = 0
     limits: str = ""
     notes: str = ""
+    learned: Learned = Learned()

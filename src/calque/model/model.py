@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as format_tensors
 from torch import nn
 
 from calque.dataset.reading import read_scan
-from calque.errors import ModelError
+from calque.errors import InputError, ModelError
+from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.model import archive
 from calque.model.card import Card
 from calque.nets import NetworkConfig, build
+from calque.parallel import Outcome
 from calque.planning import Plan
-from calque.prediction import PredictOptions, Predictor
+from calque.prediction import Prediction, PredictOptions, Predictor, predict_many
+from calque.prediction.scans import Input, Scan
 
 State = Mapping[str, torch.Tensor]
 """A network's weights by name."""
@@ -100,23 +106,90 @@ class Model:
         network.load_state_dict(dict(state))  # copies: members stay as they are whatever is done to networks
         return network.eval()
 
-    def predictor(self, options: PredictOptions | None = None) -> Predictor:
-        """Ready for any number of images."""
-        return Predictor(self.plan, self.networks(), options)
+    @cached_property
+    def key(self) -> str:
+        """A name for the network and its weights, the same wherever they are; the card does not count."""
+        found = hashlib.sha256(self.plan.network.to_json().encode())
+        for state in self.members:
+            for name in sorted(state):
+                found.update(name.encode())
+                found.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
-    def predict(self, image: Image | Path | str | Sequence[Path | str], **options: Any) -> LabelMap:
-        """Label one image, given as such, as a file, or as a file per channel.
+    def predictor(self, options: PredictOptions | None = None) -> Predictor:
+        """Ready for any number of images; made once for the same options."""
+        options = options or PredictOptions()
+        if options not in self._predictors:
+            networks = _Members(self.members, self._network)
+            self._predictors[options] = Predictor(
+                self.plan, networks, options, learned=self.card.learned, key=self.key
+            )
+        return self._predictors[options]
+
+    @cached_property
+    def _predictors(self) -> dict[PredictOptions, Predictor]:
+        return {}
+
+    def predict(
+        self,
+        image: Image | NDArray[np.generic] | Path | str | Sequence[Path | str],
+        grid: Grid | None = None,
+        **options: Any,
+    ) -> LabelMap:
+        """Label one image, given as such, as an array with its grid, as a file, or as a file per channel.
 
         Args:
-            image: its channels in the plan's order.
+            image: its channels in the plan's order; an array is (z, y, x) or (channel, z, y, x).
+            grid: of an array.
             options: fields of `PredictOptions`.
 
         Raises:
             InputError: the image cannot be read, or has other channels than the model.
         """
-        if not isinstance(image, Image):
+        if isinstance(image, np.ndarray):
+            if grid is None:
+                raise InputError("An array alone does not say where its voxels are", fix="give its grid")
+            array = image[None] if image.ndim == 3 else image
+            image = Image(array, grid, self.plan.channels)
+        elif not isinstance(image, Image):
             image = read_scan(image, self.plan.channels)
         return self.predictor(PredictOptions(**options))(image).label_map
+
+    def predict_many(
+        self, inputs: Path | str | Sequence[Input], **options: Any
+    ) -> Iterator[Outcome[Scan, Prediction]]:
+        """Predict many scans, each read while the one before is computed.
+
+        Args:
+            inputs: a file or folder, or several.
+            options: fields of `PredictOptions`.
+
+        Yields:
+            For each scan in turn its `Prediction`, or the error that it raised: `outcome.unwrap()`.
+
+        Raises:
+            InputError: there is nothing to predict, or two scans have one name.
+        """
+        return predict_many(self.predictor(PredictOptions(**options)), inputs)
+
+
+class _Members(Sequence[nn.Module]):
+    """Networks that are made when somebody looks at them: where a cache holds them ready, nobody does."""
+
+    def __init__(self, states: tuple[State, ...], make: Callable[[State], nn.Module]) -> None:
+        self._states, self._make = states, make
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @overload
+    def __getitem__(self, index: int) -> nn.Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[nn.Module]: ...
+    def __getitem__(self, index: int | slice) -> nn.Module | list[nn.Module]:
+        if isinstance(index, slice):
+            return [self._make(state) for state in self._states[index]]
+        return self._make(self._states[index])
 
 
 def _skeleton(config: NetworkConfig) -> nn.Module:

@@ -1,24 +1,38 @@
 """Sliding windows, engines, the way back to the image's own grid, files and folders."""
 
-from calque.prediction.cohort import CohortResult, Done, Failure, predict
+from calque.prediction.cohort import CohortResult, Done, Failure, predict, predict_many
+from calque.prediction.learn import learn, measure_parity
+from calque.prediction.learned import Calibration, Learned, MirrorTrial, Parity, Step, merge_learned
 from calque.prediction.options import PredictOptions
+from calque.prediction.postprocess import apply_steps, learn_postprocessing
 from calque.prediction.predictor import Prediction, Predictor, Seconds
 from calque.prediction.scans import Scan, find_scans
 from calque.prediction.windows import Slab, Tiling, slabs, sliding_window
 
 __all__ = [
+    "Calibration",
     "CohortResult",
     "Done",
     "Failure",
+    "Learned",
+    "MirrorTrial",
+    "Parity",
     "PredictOptions",
     "Prediction",
     "Predictor",
     "Scan",
     "Seconds",
     "Slab",
+    "Step",
     "Tiling",
+    "apply_steps",
     "find_scans",
+    "learn",
+    "learn_postprocessing",
+    "measure_parity",
+    "merge_learned",
     "predict",
+    "predict_many",
     "slabs",
     "sliding_window",
 ]

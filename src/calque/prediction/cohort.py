@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
 from calque.dataset.reading import read_scan
-from calque.errors import CalqueError, InputError, ResourceError
+from calque.errors import CalqueError, InputError, ReadError, ResourceError
 from calque.image import Image
-from calque.io import mask_suffix, suffix_of, write_labels, write_png, write_text_atomic
+from calque.io import mask_suffix, suffix_of, write_image, write_labels, write_png, write_text_atomic
+from calque.io.atomic import atomic_path
 from calque.io.formats import stem_of
 from calque.ops.objects import find_objects, objects_to_csv, objects_to_json
 from calque.ops.render import render_case
 from calque.parallel import Outcome, map_bounded
+from calque.prediction.choice import Choice
+from calque.prediction.confidence import ClassConfidence
+from calque.prediction.ledger import Entry, Ledger, hash_files, options_key
 from calque.prediction.predictor import Prediction, Predictor
 from calque.prediction.scans import Input, Scan, find_scans
 from calque.progress import SILENT, Progress
 from calque.value import Value
 
 
+_LACK = re.compile("allocate|bad_alloc|out of memory", re.IGNORECASE)
+"""How torch and OpenVINO say that there is no memory left."""
+
+
 class Done(Value):
-    """A scan whose label map was written; `seconds` of preparing, computing and restoring."""
+    """A scan whose label map was written.
+
+    Args:
+        case: its name.
+        output: the label map.
+        seconds: of preparing, computing and restoring.
+        warnings: in what it is unlike the training data.
+        confidence: by class, where it was asked for.
+    """
 
     case: str
     output: Path
     seconds: float
+    warnings: tuple[str, ...] = ()
+    confidence: dict[str, ClassConfidence] = Field(default_factory=dict)
 
 
 class Failure(Value):
@@ -45,22 +66,29 @@ class CohortResult(Value):
     Args:
         done: written.
         failed: with the reason.
-        skipped: whose label map was there already.
+        skipped: finished before: the same files, model and options, and the label map is as it was written.
+        engine: that computed, and why it was chosen; None where nothing was computed.
     """
 
     done: tuple[Done, ...]
     failed: tuple[Failure, ...]
     skipped: tuple[str, ...]
+    engine: Choice | None = None
 
 
 @dataclass(frozen=True)
-class _Writer:
-    """What is written for each scan."""
+class Extras:
+    """What is written beside each label map.
 
-    overlay: bool
-    objects: bool
+    Args:
+        overlay: `<case>_overlay.png`: slices with the classes in their colours.
+        objects: `<case>_objects.csv` and `.json`: every connected component.
+    """
 
-    def __call__(self, image: Image, prediction: Prediction, path: Path) -> None:
+    overlay: bool = False
+    objects: bool = False
+
+    def write(self, image: Image, prediction: Prediction, path: Path) -> None:
         """Extras first: where the label map stands, the scan is done."""
         label_map, stem = prediction.label_map, stem_of(path)
         if self.overlay:
@@ -70,7 +98,69 @@ class _Writer:
             table = objects_to_csv(found, image.channels)
             write_text_atomic(path.with_name(f"{stem}_objects.csv"), table)
             write_text_atomic(path.with_name(f"{stem}_objects.json"), objects_to_json(found))
+        if prediction.entropy is not None:
+            entropy = Image(prediction.entropy[None].astype(np.float32), image.grid, ("entropy",))
+            write_image(entropy, path.with_name(f"{stem}_entropy.nii.gz"))
+        if prediction.probabilities is not None:
+            _write_array(prediction.probabilities, path.with_name(f"{stem}_probabilities.npy"))
         write_labels(label_map, path)
+
+
+def _write_array(array: NDArray[np.float32], path: Path) -> None:
+    with atomic_path(path) as aside:
+        np.save(aside, array, allow_pickle=False)
+
+
+def predict_many(
+    predictor: Predictor, inputs: Path | str | Sequence[Input]
+) -> Iterator[Outcome[Scan, Prediction]]:
+    """Predict scans one after the other; the next one is read while one is computed.
+
+    A scan that cannot be read or predicted yields its error, and the others go on. With a limit of memory
+    nothing is read ahead.
+
+    Args:
+        predictor: ready to use.
+        inputs: a file or folder, or several; see `find_scans` for how channels in several files are found.
+
+    Raises:
+        InputError: nothing to predict, or two scans of one name.
+    """
+    for read, predicted in _predicted(predictor, find_scans(inputs, predictor.plan.channels)):
+        done = isinstance(predicted, Prediction)
+        yield Outcome(read.item, predicted if done else None, None if done else predicted)
+
+
+def _predicted(
+    predictor: Predictor, scans: Sequence[Scan]
+) -> Iterator[tuple[Outcome[Scan, Image], Prediction | CalqueError]]:
+    channels = predictor.plan.channels
+
+    def read(scan: Scan) -> Image:
+        return read_scan(scan.paths, channels)
+
+    ahead = predictor.options.memory is None
+    outcomes = map_bounded(read, scans, workers=1) if ahead else map(partial(_attempt, read), scans)
+    for outcome in outcomes:
+        where = ", ".join(map(str, outcome.item.paths))
+        try:
+            prediction = predictor(outcome.unwrap())
+        except CalqueError as problem:
+            problem.where = problem.where or where
+            yield outcome, problem
+        except (MemoryError, RuntimeError) as problem:
+            if isinstance(problem, RuntimeError) and not _LACK.search(str(problem)):
+                raise
+            yield outcome, ResourceError("There is not enough memory for this scan", where=where)
+        else:
+            yield outcome, prediction
+
+
+def _attempt(read: Callable[[Scan], Image], scan: Scan) -> Outcome[Scan, Image]:
+    try:
+        return Outcome(scan, read(scan), None)
+    except Exception as problem:  # it is raised again by `unwrap`
+        return Outcome(scan, None, problem)
 
 
 def predict(  # noqa: PLR0913  (the options of a public function, each of its own kind)
@@ -80,13 +170,14 @@ def predict(  # noqa: PLR0913  (the options of a public function, each of its ow
     *,
     overlay: bool = False,
     objects: bool = False,
-    overwrite: bool = True,
+    overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> CohortResult:
     """Predict scans from files and write label maps on the scans' own grids.
 
-    The next scan is read and the last one written while one is computed. A scan that cannot be read or
-    predicted is named in the result, and the others go on.
+    The next scan is read and the last one written while one is computed. A scan that cannot be read,
+    predicted or written is named in the result, and the others go on. A folder remembers which scans are
+    finished, by content: what was interrupted goes on where it was.
 
     Args:
         predictor: ready to use.
@@ -94,66 +185,106 @@ def predict(  # noqa: PLR0913  (the options of a public function, each of its ow
         output: a folder, or a file name where there is one scan.
         overlay: also `<case>_overlay.png`: slices with the classes in their colours.
         objects: also `<case>_objects.csv` and `.json`: every connected component.
-        overwrite: whether a label map that is there is made again; if not, the scan is skipped.
+        overwrite: whether finished scans are predicted again.
         progress: who is told.
 
     Raises:
         InputError: nothing to predict, two scans of one name, a label map that would replace a scan.
-        ResourceError: the disk is full.
     """
-    channels = predictor.plan.channels
-    scans = find_scans(inputs, channels)
+    scans = find_scans(inputs, predictor.plan.channels)
     paths = _outputs(scans, Path(output))
-    skipped = {scan.id for scan in scans if not overwrite and paths[scan.id].exists()}
+    books = _Books(predictor, paths, Path(output), Extras(overlay, objects))
+    skipped = set() if overwrite else {scan.id for scan in scans if books.finished(scan)}
     todo = [scan for scan in scans if scan.id not in skipped]
-    run = _Run(predictor, paths, _Writer(overlay, objects))
+    run = _Run(books)
     with progress.task("predicting", len(todo)) as task, ThreadPoolExecutor(1) as pool:
-        for outcome in map_bounded(lambda scan: read_scan(scan.paths, channels), todo, workers=1):
-            run.one(outcome, pool)
-            task.advance(note=outcome.item.id)
+        for read, predicted in _predicted(predictor, todo):
+            run.one(read, predicted, pool)
+            task.advance(note=read.item.id)
         run.finish_writing()
     return CohortResult(
-        done=tuple(run.done), failed=tuple(run.failed), skipped=tuple(s.id for s in scans if s.id in skipped)
+        done=tuple(run.done),
+        failed=tuple(run.failed),
+        skipped=tuple(s.id for s in scans if s.id in skipped),
+        engine=predictor.choice if todo else None,
     )
 
 
-class _Run:
-    """Predicts scan after scan while the one before is written."""
+class _Books:
+    """Where label maps go, and which of them are finished; a single file keeps no list."""
 
-    def __init__(self, predictor: Predictor, paths: dict[str, Path], writer: _Writer) -> None:
+    def __init__(self, predictor: Predictor, paths: dict[str, Path], output: Path, extras: Extras) -> None:
+        self.paths, self.extras = paths, extras
+        self._predictor = predictor
+        single = set(paths.values()) == {output}
+        self._ledger = None if single else Ledger(output)
+        self._wanted: dict[str, Entry] = {}
+
+    def finished(self, scan: Scan) -> bool:
+        """Whether a scan need not be predicted again; what cannot be read is not finished."""
+        try:
+            return self._ledger is not None and self._ledger.finished(self._entry(scan))
+        except ReadError:
+            return False  # it is named when it is its turn
+
+    def write(self, scan: Scan, image: Image, prediction: Prediction) -> None:
+        """The files of one scan, then the line that says so."""
+        path = self.paths[scan.id]
+        self.extras.write(image, prediction, path)
+        if self._ledger is not None:
+            self._ledger.add(self._entry(scan).model_copy(update={"sha256": hash_files([path])}))
+
+    def _entry(self, scan: Scan) -> Entry:
+        if scan.id not in self._wanted:
+            facts = (self.extras, self._predictor.learned)
+            self._wanted[scan.id] = Entry(
+                case=scan.id,
+                inputs=hash_files(scan.paths),
+                model=self._predictor.key,
+                options=options_key(self._predictor.options, *facts),
+                output=self.paths[scan.id].name,
+                sha256="",
+            )
+        return self._wanted[scan.id]
+
+
+class _Run:
+    """Writes each scan while the next one is computed."""
+
+    def __init__(self, books: _Books) -> None:
         self.done: list[Done] = []
         self.failed: list[Failure] = []
-        self._predictor, self._paths, self._writer = predictor, paths, writer
+        self._books = books
         self._writing: tuple[Done, Future[None]] | None = None
 
-    def one(self, read: Outcome[Scan, Image], pool: ThreadPoolExecutor) -> None:
-        """Predict a scan that was read, and begin to write it."""
-        case, where = read.item.id, ", ".join(map(str, read.item.paths))
-        begin = time.perf_counter()
-        try:
-            image = read.unwrap()
-            prediction = self._predictor(image)
-        except CalqueError as problem:
-            problem.where = problem.where or where
-            self.failed.append(Failure(case=case, error=str(problem)))
+    def one(
+        self,
+        read: Outcome[Scan, Image],
+        predicted: Prediction | CalqueError,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        """Begin to write a scan that was predicted, or note why it was not."""
+        scan = read.item
+        if not isinstance(predicted, Prediction):
+            self.failed.append(Failure(case=scan.id, error=str(predicted)))
             return
-        except (MemoryError, torch.OutOfMemoryError):
-            lack = ResourceError("There is not enough memory for this scan", where=where)
-            self.failed.append(Failure(case=case, error=str(lack)))
-            return
-        done = Done(case=case, output=self._paths[case], seconds=time.perf_counter() - begin)
+        done = Done(
+            case=scan.id,
+            output=self._books.paths[scan.id],
+            seconds=sum(predicted.seconds),
+            warnings=predicted.warnings,
+            confidence=predicted.confidence,
+        )
         self.finish_writing()  # one at a time: no more than two scans are held
-        self._writing = (done, pool.submit(self._writer, image, prediction, done.output))
+        self._writing = (done, pool.submit(self._books.write, scan, read.unwrap(), predicted))
 
     def finish_writing(self) -> None:
-        """Wait for the writer; a full disk ends everything, for the next scan would meet it too."""
+        """Wait for the writer; what it could not write is named."""
         if self._writing is None:
             return
         (done, future), self._writing = self._writing, None
         try:
             future.result()
-        except ResourceError:
-            raise
         except CalqueError as problem:
             self.failed.append(Failure(case=done.case, error=str(problem)))
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -114,6 +114,13 @@ class Predictor:
         )
 
     @property
+    def key(self) -> str:
+        """A name for networks and weights."""
+        if self._key is None:
+            self._key = digest(self._networks)
+        return self._key
+
+    @property
     def engine(self) -> Engine:
         """Ready to run; without having seen an image, "auto" takes bf16 only where parity is on record."""
         if self._engine is None:
@@ -139,7 +146,7 @@ class Predictor:
         if self._engine is None:
             self._make_ready(self._precision(rows))
         expected = self.forecast(image.grid, image.array.itemsize * len(image.channels))
-        tiling = self._tiling(rows.axis, expected.windows_per_call)
+        tiling = self.tiling_along(rows.axis, expected.windows_per_call)
         middle = time.perf_counter()
         labels, options = self.plan.labels, self.options
         agreement = Agreement(labels.outputs) if options.confidence else None
@@ -189,9 +196,9 @@ class Predictor:
         most = self.options.batch or max(engine.streams, self.tiling.windows_per_call)
         return fit_windows(most, self.options.memory, with_windows)
 
-    def _tiling(self, axis: int, windows: int) -> Tiling:
-        t = self.tiling
-        return Tiling(t.patch, t.overlap, t.mirror, t.mirror_axes, windows, axis)
+    def tiling_along(self, axis: int, windows: int | None = None) -> Tiling:
+        """The windows, visited along `axis`; `windows` per call."""
+        return replace(self.tiling, axis=axis, batch=windows or self.tiling.batch)
 
     def _make_ready(self, precision: Precision) -> None:
         options, shape = self.options, (len(self.plan.channels), *self.plan.patch)
@@ -208,9 +215,9 @@ class Predictor:
         self._engine = make_engine(self.choice.engine, self._networks, chosen)
 
     def _engine_options(self, precision: Precision, streams: int = 1) -> EngineOptions:
-        if self._key is None and self.options.cache is not None:
-            self._key = digest(self._networks)
-        return EngineOptions(precision, self.plan.channels_last, streams, self.options.cache, self._key)
+        cache = self.options.cache
+        key = self.key if cache is not None else self._key
+        return EngineOptions(precision, self.plan.channels_last, streams, cache, key)
 
     def _precision(self, rows: PreparedRows | None) -> Precision:
         """What was asked for; else bf16 where it is quick, and known or seen on `rows` to give f32's."""
@@ -224,10 +231,9 @@ class Predictor:
 
     def _quick_parity(self, rows: PreparedRows) -> Parity:
         name = available_engines()[0] if self.options.engine == "auto" else self.options.engine
-        tiling = self._tiling(rows.axis, 1)
+        tiling = self.tiling_along(rows.axis, 1)
         patch = tiling.streamed(self.plan.patch)
         back = [tiling.axes.index(axis) for axis in range(3)]
-        self._engine_options("f32")  # settles the key
 
         def check() -> Parity:
             return quick_parity(
@@ -237,7 +243,7 @@ class Predictor:
                 back,
             )
 
-        return remembered(self.options.cache, self._key, name, check)
+        return remembered(self.options.cache, self.key, name, check)
 
     def _logit_orders(self, grid: Grid) -> Orders:
         """Linear; nearest across thick slices only for models that were imported from nnU-Net."""

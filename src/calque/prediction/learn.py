@@ -1,0 +1,223 @@
+"""Finding out, on validation cases, what a model should know of its own predictions.
+
+Every function takes cases one by one and holds one at a time; `learn` does all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import nn
+
+from calque.image import Image, LabelMap
+from calque.planning import Plan
+from calque.prediction.confidence import Agreement
+from calque.prediction.learned import Calibration, Learned, MirrorTrial, Parity
+from calque.prediction.options import MirrorMode, Precision, PredictOptions
+from calque.prediction.parity import compare
+from calque.prediction.postprocess import learn_postprocessing
+from calque.prediction.predictor import Predictor
+from calque.prediction.windows import slabs
+from calque.preparation.case import prepare_labels
+from calque.preparation.rows import PreparedRows
+
+Case = tuple[Image, LabelMap]
+"""A scan and its true labels."""
+
+_SAMPLE = 20_000  # voxels of a case that calibration looks at
+_FEWEST = 8  # pairs of case and class for a line through them
+_PARITY_CASES = 3  # each is predicted in f32 too
+MODES: tuple[MirrorMode, ...] = ("off", "interleaved", "full")
+
+
+def learn(
+    plan: Plan,
+    networks: Sequence[nn.Module],
+    cases: Sequence[Case] | Iterable[Case],
+    options: PredictOptions | None = None,
+    modes: Sequence[MirrorMode] = MODES,
+) -> Learned:
+    """Everything that validation cases can tell: parity, mirroring, postprocessing, calibration.
+
+    The network runs on a case once for each of "off" and "interleaved", as often as there are mirrorings for
+    "full", once more for calibration, and twice more on the first three cases for parity.
+
+    Args:
+        plan: of the networks.
+        networks: an ensemble.
+        cases: that it was not trained on; they are gone through once.
+        options: engine, precision and cache; "auto" takes what the processor is quick in.
+        modes: of mirroring to try; the first is what postprocessing is learned on if it is the only one.
+    """
+    options = options or PredictOptions(engine="torch")
+    study = _Study(plan, networks, options, tuple(modes))
+    pairs = study.pairs(cases)
+    steps = learn_postprocessing(pairs)
+    return Learned(
+        parity=study.parity(),
+        mirror=study.trials() if len(modes) > 1 else (),
+        postprocessing=steps,
+        calibration=study.calibration(),
+    )
+
+
+def measure_parity(
+    plan: Plan, networks: Sequence[nn.Module], images: Iterable[Image], options: PredictOptions | None = None
+) -> Parity:
+    """How far bf16 gives the labels of f32, on whole images, without mirroring.
+
+    Args:
+        plan: of the networks.
+        networks: an ensemble.
+        images: real ones; three are enough.
+        options: engine and cache.
+
+    Raises:
+        InputError: there is no image.
+    """
+    low, high = (_predictor(plan, networks, options or PredictOptions(), p, "off") for p in ("bf16", "f32"))
+    pairs = [(low(image).label_map.array, high(image).label_map.array) for image in images]
+    return compare(pairs, "bf16", low.engine.name)
+
+
+def _predictor(
+    plan: Plan,
+    networks: Sequence[nn.Module],
+    options: PredictOptions,
+    precision: str,
+    mirror: MirrorMode,
+) -> Predictor:
+    changes = {"precision": precision, "mirror": mirror, "postprocess": False}
+    return Predictor(plan, networks, options.model_copy(update=changes))
+
+
+class _Study:
+    """What is gathered from case to case."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        networks: Sequence[nn.Module],
+        options: PredictOptions,
+        modes: tuple[MirrorMode, ...],
+    ) -> None:
+        settled: Precision = options.precision if options.precision != "auto" else "bf16"
+        self._plan = plan
+        self._modes = {mode: _predictor(plan, networks, options, settled, mode) for mode in modes}
+        engine = next(iter(self._modes.values())).engine
+        for predictor in self._modes.values():
+            predictor.engine = engine  # one for all: it is made ready once
+        self._others = {p: _predictor(plan, networks, options, p, "off") for p in ("bf16", "f32")}
+        self._others[settled].engine = engine
+        self._same: list[tuple[NDArray[np.integer], NDArray[np.integer]]] = []
+        self._dice: dict[MirrorMode, list[float]] = {mode: [] for mode in modes}
+        self._confidence = Confidences()
+        self._preferred: MirrorMode = "interleaved" if "interleaved" in modes else modes[0]
+
+    def pairs(self, cases: Iterable[Case]) -> Iterable[tuple[LabelMap, LabelMap]]:
+        """Predicted and true label maps, while everything else is noted."""
+        for image, truth in cases:
+            found = {mode: predictor(image).label_map for mode, predictor in self._modes.items()}
+            for mode, guess in found.items():
+                self._dice[mode] += case_dice(guess, truth)
+            if len(self._same) < _PARITY_CASES:
+                low, high = (self._others[p](image).label_map.array for p in ("bf16", "f32"))
+                self._same.append((low, high))
+            self._confidence.look(self._modes[self._preferred], image, truth)
+            yield found[self._preferred], truth
+
+    def parity(self) -> tuple[Parity, ...]:
+        if not self._same:
+            return ()
+        return (compare(self._same, "bf16", self._others["bf16"].engine.name),)
+
+    def trials(self) -> tuple[MirrorTrial, ...]:
+        return tuple(
+            MirrorTrial(
+                mode=mode,
+                dice=round(float(np.mean(values)), 5),
+                runs=len(self._modes[mode].tiling.flips(0)) if mode == "full" else 1,
+            )
+            for mode, values in self._dice.items()
+            if values
+        )
+
+    def calibration(self) -> Calibration | None:
+        return self._confidence.fit()
+
+
+def case_dice(predicted: LabelMap, truth: LabelMap) -> list[float]:
+    """Dice of each class that either has, background not among them."""
+    found = []
+    for value in truth.labels.values:
+        one, other = predicted.array == value, truth.array == value
+        size = int(np.count_nonzero(one)) + int(np.count_nonzero(other))
+        if size:
+            found.append(2.0 * int(np.count_nonzero(one & other)) / size)
+    return found
+
+
+@dataclass
+class Confidences:
+    """Logits of some voxels beside their true class, and agreement beside Dice, over cases."""
+
+    logits: list[NDArray[np.float32]] = field(default_factory=list)
+    classes: list[NDArray[np.integer]] = field(default_factory=list)
+    agreement: list[float] = field(default_factory=list)
+    dice: list[float] = field(default_factory=list)
+    cases: int = 0
+
+    def look(self, predictor: Predictor, image: Image, truth: LabelMap) -> None:
+        """Note one case, on the prepared grid: logits of the whole image are not held."""
+        plan, rows = predictor.plan, PreparedRows(image, predictor.plan)
+        tiling, outputs = predictor.tiling_along(rows.axis), plan.labels.outputs
+        right = prepare_labels(truth, rows.placement, plan).transpose(tiling.axes)
+        agreement, generator = Agreement(outputs), np.random.default_rng(self.cases)
+        hits, sizes = np.zeros(outputs + 1), np.zeros(outputs + 1)
+        share = min(1.0, _SAMPLE / right.size)
+        for slab in slabs(predictor.engine, rows, outputs, tiling, agreement):
+            true, guess = right[slab.rows], slab.logits.argmax(0)
+            valid = true < outputs
+            hits += np.bincount(true[valid & (true == guess)], minlength=outputs + 1)
+            sizes += np.bincount(true[valid], minlength=outputs + 1)
+            sizes += np.bincount(guess[valid], minlength=outputs + 1)
+            picked = valid & (generator.random(true.shape) < share)
+            self.logits.append(slab.logits[:, picked].T.astype(np.float32))
+            self.classes.append(true[picked].astype(np.int64))
+        for number, value in agreement.dice().items():
+            if sizes[number]:
+                self.agreement.append(value)
+                self.dice.append(float(2 * hits[number] / sizes[number]))
+        self.cases += 1
+
+    def fit(self) -> Calibration | None:
+        """Temperature by likelihood; the line from agreement to Dice by least squares."""
+        if self.cases == 0:
+            return None
+        logits = torch.from_numpy(np.concatenate(self.logits))
+        classes = torch.from_numpy(np.concatenate(self.classes))
+
+        def loss(log_temperature: float) -> float:
+            scaled = logits / float(np.exp(log_temperature))
+            return float(nn.functional.cross_entropy(scaled, classes))
+
+        best = minimize_scalar(loss, bounds=(-1.5, 2.5), method="bounded")
+        x, y = np.array(self.agreement), np.array(self.dice)
+        slope, intercept = 1.0, 0.0
+        if len(x) >= _FEWEST and np.ptp(x) > 1e-3:
+            slope, intercept = (float(v) for v in np.polyfit(x, y, 1))
+        if slope < 0:  # more agreement cannot mean less: there is nothing to be learned from these cases
+            slope, intercept = 0.0, float(y.mean())
+        guess = np.clip(intercept + slope * x, 0, 1)
+        return Calibration(
+            temperature=float(np.exp(best.x)),
+            slope=slope,
+            intercept=intercept,
+            error=float(np.abs(guess - y).mean()) if len(x) else None,
+            cases=self.cases,
+        )
