@@ -8,23 +8,26 @@ import numpy as np
 import pytest
 
 from calque.errors import InputError, ReadError
-from calque.evaluation import Scores, evaluate, score_case, summarise
+from calque.evaluation import Scores, compare, evaluate, score_case, summarise
 from calque.evaluation.scores import Failure, Findings
 from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.io import write_labels
 from calque.labels import Labels
-from calque.reporting import report
+from calque.model import archive
+from calque.model.card import Card
+from calque.reporting import report, report_comparison
 from calque.reporting.words import LANGUAGES
 
 from .pages import read_page
-from .runs import EVIL, LABELS, make_run, masks
+from .runs import EVIL, LABELS, make_plan, make_run, masks
 
 SECTIONS = [
     "summary",
     "distributions",
     "pictures",
     "cases",
+    "agreement",
     "curves",
     "plan",
     "check",
@@ -85,7 +88,7 @@ def test_pictures_and_tables_speak(page):
     _, text = page
     tree = read_page(text)
     images = tree.all("img")
-    assert len(images) == 4 + 3 * 3 * 3 + 1  # charts, three cases in three planes thrice, curves
+    assert len(images) == 4 + 3 * 3 * 3 + 2 + 1  # charts, three cases in three planes thrice, volumes, curves
     assert all(len(image.attributes["alt"]) > 10 for image in images)
     for table in tree.all("table"):
         assert table.all("caption")[0].words()
@@ -198,3 +201,67 @@ def test_wrong_use(tmp_path, run):
     with pytest.raises(InputError, match="knows its own files"):
         report(run, tmp_path / "r.html", truth=tmp_path, predicted=tmp_path)
     assert not (tmp_path / "r.html").exists()
+
+
+def softly(label_map: LabelMap) -> np.ndarray:
+    """Probabilities that are not quite sure."""
+    hard = np.stack([label_map.array == value for value in (0, 1, 2)])
+    return 0.85 * hard + 0.05
+
+
+@pytest.mark.parametrize("lang", list(LANGUAGES))
+def test_subgroups_calibration_and_filter(tmp_path, lang):
+    cases = []
+    for k in range(4):
+        predicted, truth = masks(k)
+        soft = softly(predicted)
+        metrics = ("dice", "nsd", "hd95", "hd90", "ece", "volume_predicted_ml", "volume_truth_ml")
+        cases.append(score_case(predicted, truth, case=f"c{k}", metrics=metrics, probabilities=soft))
+    scores = summarise(cases, LABELS, metrics=metrics)
+    (tmp_path / "g.csv").write_text(f"case,{EVIL.replace(',', '')}\nc0,f\nc1,m\nc2,f\n")
+    text = report(scores, tmp_path / "r.html", lang=lang, groups=tmp_path / "g.csv").read_text()
+    tree = read_page(text)
+    sections = {s.attributes["id"]: s for s in tree.all("section") if "id" in s.attributes}
+    assert {"groups", "calibration", "agreement"} <= set(sections)
+    assert [row.all("td")[0].words() for row in sections["groups"].all("tbody")[0].all("tr")] == [
+        "f",
+        "m",
+        LANGUAGES[lang]["groups.none"],
+    ]
+    assert "ECE" in sections["calibration"].all("img")[0].attributes["alt"]
+    assert "Bland" in sections["agreement"].all("img")[0].attributes["alt"]
+    flagged = [row.words() for row in sections["cases"].all("tbody")[0].all("tr")]
+    assert sum(LANGUAGES[lang]["flag.missed"].format(name="<b>lesion</b>") in row for row in flagged) == 3
+    assert "HD90" in tree.words()
+    assert tree.all("label")[0].attributes["for"] == tree.all("input")[0].attributes["id"]
+
+
+def test_the_model_card_is_shown(tmp_path):
+    run = make_run(tmp_path)
+    card = Card(
+        created="2026-11-22", calque="0.1", torch="2.13", dataset="demo <x>", cases=7, limits="Adults only."
+    )
+    archive.write(run / "model.calque", make_plan(), card, [b"weights"])
+    tree = read_page(report(run, tmp_path / "r.html").read_text())
+    shown = next(s for s in tree.all("section") if s.attributes.get("id") == "card").words()
+    assert "demo <x>" in shown
+    assert "Adults only." in shown
+
+
+@pytest.mark.parametrize("lang", list(LANGUAGES))
+def test_a_comparison(tmp_path, lang):
+    models = {
+        name: summarise([score_case(*masks(k + shift), case=f"c{k}") for k in range(3)], LABELS)
+        for name, shift in (("ours", 0), (EVIL, 1))
+    }
+    text = report_comparison(compare(models), tmp_path / "c.html", lang=lang).read_text()
+    tree = read_page(text)
+    assert len(tree.all("script")) == 1
+    assert EVIL in tree.all("h1")[0].words()
+    assert not re.search(r"@import|url\(\s*['\"]?(?!data:)|https?://", text)
+    assert all(len(image.attributes["alt"]) > 10 for image in tree.all("img"))
+    for table in tree.all("table"):
+        assert table.all("caption")[0].words()
+        assert len({len(row.all("th") + row.all("td")) for row in table.all("tr")}) == 1
+    with pytest.raises(InputError, match="language"):
+        report_comparison(compare(models), tmp_path / "d.html", lang="de")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from calque.cli import data, demo, files, importing, predict, scores, train
+from calque.cli import compare, data, demo, files, importing, measure, predict, scores, train
 from calque.errors import CalqueError
 
 app = typer.Typer(
@@ -37,8 +37,10 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "predict": predict.predict,
     "evaluate": scores.evaluate,
+    "compare": compare.compare,
     "report": scores.report,
     "objects": files.objects,
+    "measure": measure.measure,
     "convert": files.convert,
     "phantom": files.phantom,
     "import": importing.import_model,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from calque.cli.options import Json
+from calque.cli.options import Json, Workers
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -18,36 +18,94 @@ MAIN_METRICS = ("dice", "iou", "hd95", "nsd", "volume_error_ml")
 
 _CASES_SHOWN = 10
 
+Interval = Literal["percentile", "bca", "bca_expanded"]
+
+
+def parse_tolerance(text: str) -> float | Mapping[str, float]:
+    """Millimetres of "1.5", or by class of "liver=2,lesion=0.5"."""
+    try:
+        if "=" not in text:
+            return float(text)
+        pairs = (part.rpartition("=") for part in text.split(","))
+        return {name.strip(): float(mm) for name, _, mm in pairs}
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not millimetres such as 1.5, or liver=2,lesion=0.5") from None
+
+
+Metrics = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="By comma: dice,iou,hd95,hd90,nsd,cldice ...")
+]
+Tolerance = Annotated[
+    str, typer.Option(metavar="MM", help="Of NSD and boundary IoU: 1.5, or by class: liver=2,lesion=0.5.")
+]
+LesionIou = Annotated[
+    float, typer.Option("--lesion-iou", min=0, max=0.999, metavar="SHARE", help="Objects match above it.")
+]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Bring predictions on other grids onto the truth's; else an error.")
+]
+Groups = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="CSV: case or patient, and columns that make subgroups."),
+]
+
 
 def evaluate(
     predicted: Annotated[Path, typer.Argument(metavar="PRED", help="A folder of masks, or one mask.")],
     truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="The same, with the same names.")],
-    metrics: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="By comma: dice,iou,hd95,nsd,volume_error_ml ...")
+    metrics: Metrics = None,
+    tolerance: Tolerance = "1.0",
+    lesion_iou: LesionIou = 0.5,
+    resample: Resample = False,
+    probabilities: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="CASE_probabilities.npz or nnU-Net's CASE.npz.")
     ] = None,
-    tolerance: Annotated[
-        float, typer.Option(metavar="MM", min=0, help="For the normalised surface distance.")
-    ] = 1.0,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV: case, predicted, truth; in place of equal names."),
+    ] = None,
+    groups: Groups = None,
+    interval: Annotated[Interval, typer.Option(help="How intervals are made.")] = "bca_expanded",
+    workers: Workers = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="A row for each case and class.")
     ] = None,
     json: Json = None,
 ) -> None:
-    """Score predicted masks against true ones. Exit code 1 if a case is missing or cannot be scored.
+    """Score predicted masks against true ones, whatever made them, in any format that Calque reads.
 
-    [dim]Example: calque evaluate predicted/ labelsTs/ --csv scores.csv[/dim]
+    Exit code 1 if a case is missing, unexpected or cannot be scored.
+
+    [dim]Example: calque evaluate predicted/ labelsTs/ --groups patients.csv --csv scores.csv[/dim]
     """
     from calque.evaluation import DEFAULT, write_csv
     from calque.evaluation import evaluate as evaluate_masks
+    from calque.evaluation.scores import Bootstrap
 
     screen = Screen(json)
-    names = DEFAULT if metrics is None else tuple(part.strip() for part in metrics.split(","))
-    scores = evaluate_masks(predicted, truth, metrics=names, tolerance_mm=tolerance, progress=screen.progress)
-    show_scores(screen, scores, MAIN_METRICS if metrics is None else names)
+    names = metric_names(metrics)
+    scores = evaluate_masks(
+        predicted,
+        truth,
+        metrics=names or DEFAULT,
+        tolerance_mm=parse_tolerance(tolerance),
+        lesion_iou=lesion_iou,
+        resample=resample,
+        probabilities=probabilities,
+        manifest=manifest,
+        groups=groups,
+        bootstrap=Bootstrap(method=interval),
+        workers=workers,
+        progress=screen.progress,
+    )
+    extra = ("ece", "brier") if probabilities is not None else ()
+    shown = (*(names or MAIN_METRICS), *extra)
+    show_scores(screen, scores, shown)
+    show_groups(screen, scores, shown)
     if csv is not None:
         write_csv(scores, csv)
     screen.json(scores)
-    if scores.findings.missing or scores.findings.failed:
+    if not scores.complete:
         raise typer.Exit(1)
 
 
@@ -62,17 +120,30 @@ def report(
         Path | None, typer.Option(metavar="FOLDER", help="With SCORES: predicted masks.")
     ] = None,
     images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="With SCORES: scans.")] = None,
+    groups: Groups = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also FILE.pdf, by Chromium or Chrome.")] = False,
+    json: Json = None,
 ) -> None:
-    """Write one HTML file with curves, tables and pictures of the best, median and worst case.
+    """Write one HTML file: intervals, subgroups, charts, pictures of what went wrong, plan, model card.
 
-    [dim]Example: calque report runs/liver -o report.html --lang fr[/dim]
+    [dim]Example: calque report runs/liver -o report.html --lang fr --pdf[/dim]
     """
+    from calque.reporting import print_pdf
     from calque.reporting import report as write_report
 
-    screen = Screen()
+    screen = Screen(json)
     with screen.progress.task("report"):
-        write_report(source, output, lang=lang, truth=truth, predicted=predicted, images=images)
-    screen.say(f"Report: {output}")
+        write_report(
+            source, output, lang=lang, truth=truth, predicted=predicted, images=images, groups=groups
+        )
+        printed = print_pdf(output) if pdf else None
+    screen.say(f"Report: {output}" + (f" and {printed}" if printed else ""))
+    screen.json({"report": output, "pdf": printed})
+
+
+def metric_names(metrics: str | None) -> tuple[str, ...]:
+    """Of "dice,hd95"; none of None."""
+    return () if metrics is None else tuple(part.strip() for part in metrics.split(","))
 
 
 def show_scores(screen: Screen, scores: Scores, metrics: Sequence[str] = MAIN_METRICS) -> None:
@@ -86,13 +157,33 @@ def show_scores(screen: Screen, scores: Scores, metrics: Sequence[str] = MAIN_ME
         ("class", *shown),
         rows,
     )
+    if scores.resampled:
+        screen.say(f"resampled onto the grid of the truth: {_some(scores.resampled)}")
     findings = scores.findings
     for what, cases in (("no prediction for", findings.missing), ("no truth for", findings.unexpected)):
         if cases:
-            more = ", ..." if len(cases) > _CASES_SHOWN else ""
-            screen.say(f"{what} {len(cases)} cases: {', '.join(cases[:_CASES_SHOWN])}{more}")
+            screen.say(f"{what} {_some(cases)}")
     for failure in findings.failed:
         screen.say(f"not scored: {failure.case}: {failure.error}")
+
+
+def show_groups(screen: Screen, scores: Scores, metrics: Sequence[str]) -> None:
+    """The mean of classes by subgroup."""
+    shown = [metric for metric in metrics if metric in scores.metrics]
+    if scores.groups:
+        screen.table(
+            "Subgroups: mean of classes",
+            ("group", "cases", *shown),
+            [
+                (f"{g.column}: {g.value}", len(g.cases), *(_figure(g.foreground.get(m)) for m in shown))
+                for g in scores.groups
+            ],
+        )
+
+
+def _some(cases: Sequence[str]) -> str:
+    more = ", ..." if len(cases) > _CASES_SHOWN else ""
+    return f"{len(cases)} cases: {', '.join(cases[:_CASES_SHOWN])}{more}"
 
 
 def _figure(summary: object) -> str:
@@ -101,9 +192,10 @@ def _figure(summary: object) -> str:
     if not isinstance(summary, Summary) or summary.mean is None:
         return "-"
     if summary.low is None or summary.high is None:
-        return _number(summary.mean)
-    return f"{_number(summary.mean)} [{_number(summary.low)}, {_number(summary.high)}]"
+        return number(summary.mean)
+    return f"{number(summary.mean)} [{number(summary.low)}, {number(summary.high)}]"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three decimals below 1, else one."""
     return f"{value:.3f}" if abs(value) < 1 else f"{value:.1f}"

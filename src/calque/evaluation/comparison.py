@@ -13,7 +13,9 @@ from calque.errors import InputError
 from calque.evaluation.intervals import Figures, by_patient, intervals, resamples
 from calque.evaluation.metrics import Metric, select
 from calque.evaluation.scores import Bootstrap, Scores, case_mean
+from calque.evaluation.summary import summarise
 from calque.evaluation.volumes import Agreement, agreements
+from calque.labels import Labels
 from calque.value import Value
 
 MEAN = ""
@@ -113,9 +115,10 @@ def compare(models: Mapping[str, Scores], bootstrap: Bootstrap | None = None) ->
     Raises:
         InputError: fewer than two models, scores made in different ways, or no case in common.
     """
-    first = _require_alike(models)
-    how = bootstrap or first.bootstrap
+    models = _alike(models)
     names = tuple(models)
+    first = models[names[0]]
+    how = bootstrap or first.bootstrap
     shared = [c.case for c in first.cases if all(c.case in _names(scores) for scores in models.values())]
     if not shared:
         raise InputError("These models have no scored case in common", got=", ".join(names))
@@ -147,18 +150,34 @@ def compare(models: Mapping[str, Scores], bootstrap: Bootstrap | None = None) ->
     )
 
 
-def _require_alike(models: Mapping[str, Scores]) -> Scores:
+def _alike(models: Mapping[str, Scores]) -> dict[str, Scores]:
+    """The same scores, where they were made in the same way; each knows the classes that another one found."""
     if len(models) < 2:
         raise InputError("A comparison needs two models or more", got=", ".join(models))
-    first = next(iter(models.values()))
-    ways = [(s.labels, s.metrics, s.tolerance_mm, s.lesion_iou) for s in models.values()]
-    if any(way != ways[0] for way in ways):
+    ways = [(s.metrics, s.lesion_iou) for s in models.values()]
+    classes = {label.name: label.value for s in models.values() for label in s.labels.classes}
+    millimetres: dict[str, float] = {}
+    for scores in models.values():
+        millimetres |= scores.tolerance_mm
+    if (
+        any(way != ways[0] for way in ways)
+        or any(s.labels.regions != next(iter(models.values())).labels.regions for s in models.values())
+        or any(millimetres[name] != mm for s in models.values() for name, mm in s.tolerance_mm.items())
+    ):
         raise InputError(
             "These scores were not made in the same way",
             expected="the same labels, metrics, tolerances and object threshold",
             fix="evaluate the models again with the same options",
         )
-    return first
+    if all(s.labels == next(iter(models.values())).labels for s in models.values()):
+        return dict(models)
+    labels = Labels.from_names(classes)
+    return {
+        name: summarise(
+            s.cases, labels, metrics=s.metrics, tolerance_mm=millimetres, bootstrap=s.bootstrap, findings=s.findings
+        ).model_copy(update={"lesion_iou": s.lesion_iou, "resampled": s.resampled})
+        for name, s in models.items()
+    }
 
 
 def _names(scores: Scores) -> set[str]:

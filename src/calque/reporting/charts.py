@@ -17,7 +17,7 @@ from calque.labels import Colour
 if TYPE_CHECKING:
     from calque.training.run import HistoryRow
 
-_INK, _FAINT, _PAPER = "#1d2733", "#d9d5cb", "#ffffff"
+INK, FAINT, _PAPER = "#1d2733", "#d9d5cb", "#ffffff"
 _FEW = 12  # classes with names in the legend
 
 Format = Callable[[float], str]
@@ -35,9 +35,7 @@ def spread(
         limits: of the horizontal axis; None: from the values.
         form: how numbers are written on it.
     """
-    figure = Figure(figsize=(5.4, 0.55 + 0.55 * len(columns)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = canvas(5.4, 0.55 + 0.55 * len(columns))
     generator = np.random.default_rng(0)  # the same scatter every time
     for row, (_, colour, values) in enumerate(columns):
         if not len(values):
@@ -47,24 +45,24 @@ def spread(
             values,
             row + shift,
             s=15,
-            color=_hex(colour),
+            color=as_css(colour),
             alpha=0.75,
             linewidths=0.4,
-            edgecolors=_INK,
+            edgecolors=INK,
             zorder=3,
         )
         axes.boxplot(
             [values], positions=[row], orientation="horizontal", widths=0.52, showfliers=False, whis=(0, 100),
-            boxprops={"color": _INK, "linewidth": 1.0}, medianprops={"color": _INK, "linewidth": 2.2},
-            whiskerprops={"color": _INK, "linewidth": 1.0}, capprops={"linewidth": 0}, manage_ticks=False,
+            boxprops={"color": INK, "linewidth": 1.0}, medianprops={"color": INK, "linewidth": 2.2},
+            whiskerprops={"color": INK, "linewidth": 1.0}, capprops={"linewidth": 0}, manage_ticks=False,
             zorder=2,
         )  # fmt: skip
     axes.set_yticks(range(len(columns)), [name for name, _, _ in columns])
     axes.set_ylim(len(columns) - 0.5, -0.5)
     if limits is not None:
         axes.set_xlim(*limits)
-    _plain(axes, form, "x")
-    return _svg(figure)
+    plain(axes, form, "x")
+    return svg(figure)
 
 
 def curves(
@@ -86,13 +84,13 @@ def curves(
     left, right = figure.subplots(1, 2)
     for rows in histories.values():
         some = [row for row in rows if row.loss is not None]
-        left.plot([r.seconds / 60 for r in some], [r.loss for r in some], color=_INK, linewidth=1.1)
+        left.plot([r.seconds / 60 for r in some], [r.loss for r in some], color=INK, linewidth=1.1)
         seen = [row for row in rows if row.dice]
         for name, colour in colours.items():
             points = [(r.seconds / 60, r.dice[name]) for r in seen if r.dice and name in r.dice]
             if points:
                 right.plot(
-                    *zip(*points, strict=True), color=_hex(colour), marker="o", markersize=3, label=name
+                    *zip(*points, strict=True), color=as_css(colour), marker="o", markersize=3, label=name
                 )
     right.set_ylim(0, 1)
     handles, names = right.get_legend_handles_labels()
@@ -100,31 +98,40 @@ def curves(
     if 0 < len(unique) <= _FEW:
         right.legend(unique.values(), unique.keys(), loc="lower right", frameon=False, fontsize=9)
     for axes, title in ((left, titles[0]), (right, titles[1])):
-        axes.set_title(title, loc="left", fontsize=10.5, color=_INK)
+        axes.set_title(title, loc="left", fontsize=10.5, color=INK)
         axes.set_xlabel(titles[2])
-        _plain(axes, form, "both")
-    return _svg(figure)
+        plain(axes, form, "both")
+    return svg(figure)
 
 
-def _plain(axes: Any, form: Format, which: str) -> None:
+def canvas(width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of so many inches, and its axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def plain(axes: Any, form: Format, which: str) -> None:
     """Thin, light, no frame."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_FAINT)
-    axes.grid(axis=which, color=_FAINT, linewidth=0.7)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.grid(axis=which, color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, length=0, labelsize=9)
-    axes.xaxis.label.set(color=_INK, fontsize=9.5)
+    axes.tick_params(colors=INK, length=0, labelsize=9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=INK, fontsize=9.5)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
     if which == "both":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
 
 
-def _hex(colour: Colour) -> str:
+def as_css(colour: Colour) -> str:
+    """As CSS and matplotlib write it."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """Text becomes paths, so that it looks the same everywhere; the picture's alt text speaks for it."""
     stream = io.BytesIO()
     figure.savefig(stream, format="svg", facecolor=_PAPER, metadata={"Date": None})

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import platform
-import shlex
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from calque import __version__
 from calque.errors import InputError
 from calque.evaluation import Scores, metric_named
+from calque.evaluation.groups import with_groups
+from calque.evaluation.subjects import read_subjects
 from calque.io import write_text_atomic
+from calque.reporting.charts import as_css
+from calque.reporting.extras import agreement_charts, calibration_chart, card_lines, group_rows
 from calque.reporting.pictures import ERROR_COLOURS
+from calque.reporting.rendering import render_page
+from calque.reporting.reproduce import commands
 from calque.reporting.sections import check_section, curve_chart, pictured_cases, plan_lines, spread_charts
 from calque.reporting.source import Material, from_run, from_scores
 from calque.reporting.tables import (
     case_heads,
     case_rows,
-    css,
     every_line,
+    group_metrics,
     ranking_metric,
     shown_metrics,
     summary_rows,
 )
 from calque.reporting.voice import Voice
 
-_PAGE = Path(__file__).parent / "page"
 _CARDS = ("dice", "nsd", "hd95")
-_PACKAGES = ("torch", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Card:
     note: str
 
 
-def report(
+def report(  # noqa: PLR0913 - the options of the verb, one parameter each
     source: Path | str | Scores,
     output: Path | str,
     *,
@@ -52,6 +48,7 @@ def report(
     truth: Path | str | None = None,
     predicted: Path | str | None = None,
     images: Path | str | None = None,
+    groups: Path | str | None = None,
 ) -> Path:
     """Write one self-contained HTML file: figures with intervals, charts, pictures, plan, how to reproduce.
 
@@ -65,6 +62,7 @@ def report(
         truth: folder of true masks, with scores only.
         predicted: folder of predicted masks, with scores only.
         images: folder of scans, with scores only.
+        groups: a CSV file with a column case or patient; every further column makes subgroups.
 
     Returns:
         The path of the file.
@@ -84,30 +82,21 @@ def report(
         material = from_run(Path(source))
     else:
         material = from_scores(source if isinstance(source, Scores) else Path(source), *folders)
+    if groups is not None:
+        material = replace(material, scores=with_groups(material.scores, read_subjects(groups)))
     write_text_atomic(output, render(material, output, t))
     return output
 
 
 def render(material: Material, output: Path, t: Voice) -> str:
     """The page; everything that comes from files or names is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(_PAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     scores = material.scores
     how = scores.bootstrap
     ranking = t(f"metric.{ranking_metric(scores)}")
-    context = {
-        "style": Markup((_PAGE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        "script": Markup((_PAGE / "sort.js").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        "t": t,
-        "count": t.count,
-        "lang": t.lang,
-        "version": __version__,
-        "m": material,
+    pictures = pictured_cases(material, t)
+    context: dict[str, object] = {
+        "name": material.name,
+        "scored_with": scores.calque,
         "kicker": t("kicker.run" if material.run else "kicker.scores"),
         "lead": _lead(material, t),
         "cards": _cards(scores, t),
@@ -124,25 +113,30 @@ def render(material: Material, output: Path, t: Voice) -> str:
             seed=how.seed,
         ),
         "spreads": spread_charts(scores, t),
-        "pictures": pictured_cases(material, t),
-        "classes": [{"name": c.name, "colour": css(c.colour)} for c in scores.labels.classes],
-        "error_colours": [(kind, css(colour)) for kind, colour in ERROR_COLOURS.items()],
+        "pictures": pictures,
+        "classes": [{"name": c.name, "colour": as_css(c.colour)} for c in scores.labels.classes],
+        "error_colours": [(kind, as_css(colour)) for kind, colour in ERROR_COLOURS.items()],
         "case_heads": case_heads(scores, t),
         "case_rows": case_rows(scores, t),
         "cases_caption": t("table.caption", metric=ranking),
         "curves": curve_chart(material, t),
         "plan": plan_lines(material.plan, t) if material.plan else (),
         "check": check_section(material, t),
+        "groups": group_rows(scores, t),
+        "group_shown": [metric_named(name) for name in group_metrics(scores)],
+        "calibration": calibration_chart(scores, t),
+        "agreement": agreement_charts(scores, t),
+        "card": card_lines(material.card, t) if material.card else (),
         "metrics": [metric_named(name) for name in scores.metrics],
         "tolerances": _tolerances(scores, t),
-        "commands": _commands(material, output, t),
-        "versions": _versions(),
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "matching": t("methods.objects", threshold=t.number(scores.lesion_iou, 2)),
+        "resampled": t("methods.resampled", cases=", ".join(scores.resampled)) if scores.resampled else "",
+        "commands": commands(material, output, t),
     }
-    flat = any(cut.slice.plane == "picture" for case in context["pictures"] for cut in case.slices)  # type: ignore[attr-defined]
+    flat = any(cut.slice.plane == "picture" for case in pictures for cut in case.slices)
     context["pictures_note"] = t("pictures.note.flat" if flat else "pictures.note", metric=ranking)
     context["sections"] = _sections(context, t)
-    return environment.get_template("report.html").render(context)
+    return render_page("report.html", context, t)
 
 
 def _sections(context: dict[str, object], t: Voice) -> list[tuple[str, str]]:
@@ -150,19 +144,27 @@ def _sections(context: dict[str, object], t: Voice) -> list[tuple[str, str]]:
     optional = {
         "distributions": "spreads",
         "pictures": "pictures",
+        "groups": "groups",
+        "calibration": "calibration",
+        "agreement": "agreement",
         "curves": "curves",
         "plan": "plan",
         "check": "check",
+        "card": "card",
     }
     names = {"cases": "table"}
     order = (
         "summary",
+        "groups",
         "distributions",
         "pictures",
         "cases",
+        "agreement",
+        "calibration",
         "curves",
         "plan",
         "check",
+        "card",
         "methods",
         "reproduce",
     )
@@ -214,18 +216,3 @@ def _tolerances(scores: Scores, t: Voice) -> str:
     else:
         text = ", ".join(f"{name} {t.number(mm, 1)}\u202fmm" for name, mm in scores.tolerance_mm.items())
     return t("methods.tolerance", tolerances=text)
-
-
-def _commands(material: Material, output: Path, t: Voice) -> list[tuple[str, str]]:
-    if material.run is None:
-        return [(t("reproduce.scores"), "calque evaluate PRED TRUTH --json SCORES.json")]
-    run, root = shlex.quote(str(material.run)), shlex.quote(str(material.root))
-    return [
-        (t("reproduce.train"), f"calque train {root} --plan {run}/plan.json -o RUN"),
-        (t("reproduce.report"), f"calque report {run} -o {shlex.quote(str(output))} --lang {t.lang}"),
-    ]
-
-
-def _versions() -> str:
-    found = [f"Calque {__version__}", f"Python {platform.python_version()}"]
-    return ", ".join(found + [f"{name} {metadata.version(name)}" for name in _PACKAGES])

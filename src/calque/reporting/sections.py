@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from calque.dataset.reading import read_scan
 from calque.errors import CalqueError
 from calque.evaluation import Scores, metric_named
-from calque.io import read_image, read_labels
+from calque.io import read_labels
 from calque.labels import Labels
 from calque.planning import Plan
 from calque.reporting.charts import curves, spread
@@ -15,13 +16,14 @@ from calque.reporting.numbers import duration
 from calque.reporting.pictures import Drawn, draw
 from calque.reporting.slices import choose_slices
 from calque.reporting.source import CaseFiles, Material
-from calque.reporting.tables import ranked, ranking_metric
+from calque.reporting.tables import flags, ranked, ranking_metric
 from calque.reporting.voice import Voice
 from calque.value import Value
 
 _SPREADS = ("dice", "nsd", "hd95", "volume_error_ml")
 _MOST_ROWS = 24  # classes in a chart
 _EXAMPLES = 3
+_FLAGGED = 3  # cases with pictures besides the best, median and worst
 
 
 @dataclass(frozen=True)
@@ -102,28 +104,31 @@ def spread_charts(scores: Scores, t: Voice) -> tuple[Chart, ...]:
 
 
 def pictured_cases(material: Material, t: Voice) -> tuple[PicturedCase, ...]:
-    """The best, the median and the worst case of those whose files are known."""
+    """The best, the median, the worst case, and up to three in which a class was missed or is spurious."""
     scores, metric = material.scores, ranking_metric(material.scores)
     order = [case for case in ranked(scores) if case.case in material.files]
     if not order:
         return ()
     places = {"best": len(order) - 1, "median": (len(order) - 1) // 2, "worst": 0}
     chosen = {place: rank for rank, place in places.items()}  # few cases: each once
+    shown = [(chosen[place], order[place]) for place in sorted(chosen, reverse=True)]
+    names = {case.case for _, case in shown}
+    flagged = [case for case in order if case.case not in names and flags(case, t)]
     found = []
-    for place in sorted(chosen, reverse=True):
-        case = order[place]
+    for rank, case in (*shown, *(("flagged", case) for case in flagged[:_FLAGGED])):
         score = f"{t(f'metric.{metric}')} {t.figure(metric, scores.case_mean(case, metric))}"
+        score = " · ".join(filter(None, (score, flags(case, t))))
         try:
             slices, error = _slices(material.files[case.case], scores.labels), ""
         except CalqueError as problem:  # a file that moved since: the figures stand, the report says why
             slices, error = (), str(problem)
-        found.append(PicturedCase(chosen[place], case.case, score, slices, error))
+        found.append(PicturedCase(rank, case.case, score, slices, error))
     return tuple(found)
 
 
 def _slices(files: CaseFiles, labels: Labels) -> tuple[Drawn, ...]:
-    truth, predicted = read_labels(files.truth, labels), read_labels(files.predicted, labels)
-    image = read_image(files.images) if files.images else None
+    truth, predicted = files.read_truth(labels), read_labels(files.predicted, labels)
+    image = read_scan(files.images) if files.images else None
     return tuple(draw(cut, labels) for cut in choose_slices(image, predicted, truth))
 
 

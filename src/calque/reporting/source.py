@@ -17,11 +17,10 @@ from calque.evaluation.scores import Failure, Findings
 from calque.image import LabelMap
 from calque.io import read_labels, stem_of, suffix_of
 from calque.labels import Labels
-from calque.model.archive import read as read_archive
-from calque.model.card import Card
 from calque.planning import Plan
 
 if TYPE_CHECKING:
+    from calque.model.card import Card
     from calque.training.run import HistoryRow, RunFolder
 
 
@@ -105,7 +104,8 @@ def from_run(folder: Path) -> Material:
         InputError: no fold has been validated yet.
         ReadError: a file of the run is missing or damaged.
     """
-    from calque.training.run import DatasetRecord, RunFolder, Split, read_history  # torch comes with it
+    from calque.model.archive import read as read_archive  # torch comes with these
+    from calque.training.run import DatasetRecord, RunFolder, Split, read_history
 
     run = RunFolder(folder)
     validated = [fold for fold in run.folds() if fold.scores.is_file()]

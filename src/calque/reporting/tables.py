@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from calque.evaluation import Scores, metric_named
 from calque.evaluation.scores import CaseScore, Summary
-from calque.labels import Colour
+from calque.reporting.charts import as_css
 from calque.reporting.numbers import NOTHING
 from calque.reporting.voice import Voice
 
-_SHOWN = ("dice", "nsd", "hd95", "assd", "precision", "recall", "volume_error_ml")
+_SHOWN = (
+    "dice", "cldice", "nsd", "hd95", "assd", "precision", "recall", "lesion_f1", "volume_error_ml", "ece",
+)  # fmt: skip
+_FIRST = (
+    "dice",
+    "nsd",
+    "hd95",
+    "volume_error_ml",
+    "ece",
+    "cldice",
+    "lesion_f1",
+)  # where there is no room for all
+_WIDTH = 7  # columns
+_NARROW = 4
 _PER_CLASS = ("dice", "hd95")
 _FEW = 6  # classes with columns of their own in the table of cases
 
@@ -71,14 +85,22 @@ class CaseRow:
     cells: tuple[CaseCell, ...]
 
 
-def css(colour: Colour) -> str:
-    """As CSS writes it."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+def shown_metrics(scores: Scores, width: int = _WIDTH) -> tuple[str, ...]:
+    """The columns of the summary, at most `width`."""
+    found = [name for name in _SHOWN if name in scores.metrics and (name != "lesion_f1" or _objects(scores))]
+    kept = sorted(found, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))[:width]
+    return tuple(name for name in found if name in kept) or scores.metrics[:width]
 
 
-def shown_metrics(scores: Scores) -> tuple[str, ...]:
-    """The columns of the summary."""
-    return tuple(name for name in _SHOWN if name in scores.metrics) or scores.metrics
+def group_metrics(scores: Scores) -> tuple[str, ...]:
+    """The columns of the table of subgroups, which has three more."""
+    return shown_metrics(scores, _NARROW)
+
+
+def _objects(scores: Scores) -> bool:
+    """Whether some class is more than one object somewhere: only then do figures of objects say more."""
+    every = (score.values for case in scores.cases for score in case.classes.values())
+    return any(values.get("lesion_f1") not in (None, 0.0, 1.0) for values in every)
 
 
 def ranking_metric(scores: Scores) -> str:
@@ -96,19 +118,26 @@ def ranked(scores: Scores) -> list[CaseScore]:
 
 def summary_rows(scores: Scores, t: Voice) -> tuple[SummaryRow, ...]:
     """Classes, regions, and the mean of classes where there are several."""
-    colours = {label.name: css(label.colour) for label in scores.labels.classes}
+    colours = {label.name: as_css(label.colour) for label in scores.labels.classes}
     rows = [
-        SummaryRow(name, colours.get(name), name not in colours, False, _cells(by_metric, scores, t))
+        SummaryRow(
+            name, colours.get(name), name not in colours, False, cells_of(by_metric, shown_metrics(scores), t)
+        )
         for name, by_metric in scores.summaries.items()
     ]
     if len(scores.labels.classes) > 1:
-        rows.append(SummaryRow(t("foreground"), None, False, True, _cells(scores.foreground, scores, t)))
+        rows.append(
+            SummaryRow(
+                t("foreground"), None, False, True, cells_of(scores.foreground, shown_metrics(scores), t)
+            )
+        )
     return tuple(rows)
 
 
-def _cells(by_metric: dict[str, Summary], scores: Scores, t: Voice) -> tuple[Cell, ...]:
+def cells_of(by_metric: dict[str, Summary], metrics: Sequence[str], t: Voice) -> tuple[Cell, ...]:
+    """Figures of one line, a cell for each metric."""
     cells = []
-    for name in shown_metrics(scores):
+    for name in metrics:
         summary = by_metric[name]
         interval = t.between(name, summary.low, summary.high)
         cells.append(Cell(t.figure(name, summary.mean), interval, _count(summary, t)))
@@ -155,6 +184,9 @@ def case_heads(scores: Scores, t: Voice) -> tuple[Head, ...]:
         scores
     )
     heads += [Head(t(f"metric.{m}"), part, metric_named(m).unit, True) for m, part in columns]
+    if any(flags(case, t) for case in scores.cases):
+        heads.append(Head(t("flags"), "", "", False))
+    heads += [Head(column, "", "", False) for column in _grouping(scores)]
     return tuple(heads)
 
 
@@ -162,13 +194,35 @@ def case_rows(scores: Scores, t: Voice) -> tuple[CaseRow, ...]:
     """Every case, the lowest mean of the ranking metric first; cases without one at the end."""
     order = ranked(scores)
     names = {case.case for case in order}
+    flagged = any(flags(case, t) for case in scores.cases)
+    groups = _grouping(scores).values()
     rows = []
     for case in [*order, *(case for case in scores.cases if case.case not in names)]:
         cells = [CaseCell(case.patient)] if _has_patients(scores) else []
         cells += [_cell(m, scores.case_mean(case, m), t) for m in shown_metrics(scores)]
         cells += [_cell(m, case.classes[name].values[m], t) for m, name in _columns(scores)]
+        cells += [CaseCell(flags(case, t))] if flagged else []
+        cells += [CaseCell(members.get(case.case, "")) for members in groups]
         rows.append(CaseRow(case.case, tuple(cells)))
     return tuple(rows)
+
+
+def flags(case: CaseScore, t: Voice) -> str:
+    """Which classes were missed altogether, or predicted where there are none."""
+    found = (
+        t(f"flag.{score.state}", name=name)
+        for name, score in case.classes.items()
+        if score.state in ("missed", "spurious")
+    )
+    return ", ".join(found)
+
+
+def _grouping(scores: Scores) -> dict[str, dict[str, str]]:
+    """Column -> case -> subgroup."""
+    found: dict[str, dict[str, str]] = {}
+    for group in scores.groups:
+        found.setdefault(group.column, {}).update(dict.fromkeys(group.cases, group.value))
+    return found
 
 
 def _cell(metric: str, value: float | None, t: Voice) -> CaseCell:

@@ -46,6 +46,10 @@ class Voice:
         """How many patients."""
         return self("patients.one" if patients == 1 else "patients", n=self.number(patients))
 
+    def percent(self, share: float | None) -> str:
+        """A share as a percentage."""
+        return percent(share, self.lang)
+
     def level(self, how: Bootstrap) -> str:
         """The level of confidence."""
         return percent(how.level, self.lang)

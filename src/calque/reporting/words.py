@@ -25,6 +25,7 @@ _ENGLISH: dict[str, str] = {
     "cases.one": "{n} case",
     "cases.title": "Cases",
     "patients": "{n} patients",
+    "patients.title": "Patients",
     "patients.one": "{n} patient",
     "mean_of": "{metric}, mean of classes",
     "interval": "{level} interval",
@@ -68,7 +69,51 @@ _ENGLISH: dict[str, str] = {
     "distributions.alt": "{metric} of every case by class, with median and quartiles: {figures}.",
     "distributions.figure": "{name} median {median}, quartiles {q25} to {q75}",
     "distributions.note": "Each dot is a case; the box spans the quartiles, the line in it is the median.",
-    "pictures": "Best, median and worst case",
+    "groups": "Results by subgroup",
+    "groups.caption": "Mean of classes over the cases of each subgroup, its interval below",
+    "groups.column": "Subgroup by",
+    "groups.value": "Value",
+    "groups.none": "not given",
+    "groups.note": (
+        "A difference between subgroups may come from chance or from other differences between them; read it with "
+        "the number of cases and the interval. Numbers are cut at their thirds."
+    ),
+    "flags": "Notes",
+    "flag.missed": "{name} missed",
+    "flag.spurious": "{name} spurious",
+    "agreement": "Agreement of volumes",
+    "agreement.mean": "mean of both volumes (ml)",
+    "agreement.difference": "predicted − true (ml)",
+    "agreement.alt": (
+        "Bland-Altman plot of {name}, {n}: mean difference {bias} ml, limits of agreement {low} to {high} ml."
+    ),
+    "agreement.note": "{n}; bias {bias} ml ({interval}); limits of agreement {low} to {high} ml",
+    "agreement.how": (
+        "Bland and Altman (1986): the solid line is the mean difference, with its interval shaded; the dashed lines "
+        "are 1.96 standard deviations away. Cases with the class in neither mask are left out."
+    ),
+    "calibration": "Calibration",
+    "calibration.predicted": "predicted probability",
+    "calibration.observed": "share of voxels that are",
+    "calibration.figure": "{name} ECE {error}, voxels pooled",
+    "calibration.alt": "Share of voxels of each class over their predicted probability: {figures}.",
+    "calibration.note": (
+        "On the dashed line, probabilities mean what they say; below it the model is too sure. Large dots hold many "
+        "voxels. Voxels are those in the box of the class, one voxel wider, pooled over cases."
+    ),
+    "card": "Model card",
+    "card.dataset": "Learnt from",
+    "card.cases": "Cases it learnt from",
+    "card.folds": "Members",
+    "card.steps": "Steps",
+    "card.time": "Time of training",
+    "card.created": "Made",
+    "card.software": "Software",
+    "card.seed": "Seed",
+    "card.limits": "Limits",
+    "card.notes": "Notes on the model",
+    "pictures": "Best, median and worst case, and flagged ones",
+    "pictures.flagged": "Flagged",
     "pictures.note": (
         "The slices with the most errors, in three planes, seen as radiologists do (the patient's right is on the "
         "left). Cases are ranked by {metric}, mean of classes."
@@ -99,6 +144,8 @@ _ENGLISH: dict[str, str] = {
     "table": "Every case",
     "table.caption": "Figures by case, the lowest {metric} first",
     "table.sort": "Click a heading to sort.",
+    "table.filter": "Show rows with",
+    "table.shown": "{{n}} of {{all}} cases",
     "case": "Case",
     "patient": "Patient",
     "curves": "Training",
@@ -126,15 +173,45 @@ _ENGLISH: dict[str, str] = {
     "check.examples": "Such as",
     "severity.error": "error",
     "severity.warning": "warning",
+    "compare.title": "Comparison of models",
+    "compare.lead": "{models} models on the same {n}, each against the same truth.",
+    "compare.left": "Not scored by every model, and left out",
+    "compare.ranks": "Which is better, and how firmly",
+    "compare.ranks.caption": "Mean of classes over the cases in which every model has a value",
+    "compare.ranks.note": (
+        "First in resamples: how often the model came first when patients were drawn anew. Near 100% the order is "
+        "firm; near an even share it is chance."
+    ),
+    "compare.model": "Model",
+    "compare.interval": "Interval",
+    "compare.rank": "Rank",
+    "compare.first": "First in resamples",
+    "compare.size": "{metric}, absolute",
+    "compare.differences": "Paired differences",
+    "compare.differences.caption": "Each pair of models, metric and class",
+    "compare.difference": "Difference",
+    "compare.holm": "p (Holm)",
+    "compare.alt": "Differences of {metric} with intervals: {figures}.",
+    "compare.how": (
+        "Differences are taken case by case. Intervals: {level} bootstrap of the mean ({method}), {resamples} resamples "
+        "of whole patients (seed {seed}). p: Wilcoxon's signed-rank test of the patients' mean differences, two-sided; "
+        "p (Holm) is corrected over all pairs of models and all classes of a metric. Undefined: cases in which one of "
+        "the two models has no value. Errors with a sign are compared by their size. Bold: below 0.05."
+    ),
+    "compare.again": "This comparison",
     "methods": "How to read the figures",
     "methods.caption": "Metrics; P is the prediction, T the truth",
     "methods.definition": "Definition",
     "methods.direction": "Direction",
-    "methods.tolerance": "Tolerance of NSD: {tolerances}.",
+    "methods.tolerance": "Tolerance of NSD and boundary IoU: {tolerances}.",
     "methods.border": (
         "The surface of a mask is its border voxels: those with a face neighbour outside the mask. NSD (area) weighs "
         "surface elements by area instead, and its values differ by definition."
     ),
+    "methods.objects": (
+        "Objects are voxels that touch by faces, edges or corners; two match one to one above an IoU of {threshold}."
+    ),
+    "methods.resampled": "Resampled onto the grid of the truth by nearest neighbour: {cases}.",
     "reproduce": "Versions, and how to reproduce",
     "reproduce.report": "This report",
     "reproduce.train": "This run",

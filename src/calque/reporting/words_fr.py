@@ -23,6 +23,7 @@ _WORDS: dict[str, str] = {
     "cases.one": "{n} cas",
     "cases.title": "Cas",
     "patients": "{n} patients",
+    "patients.title": "Patients",
     "patients.one": "{n} patient",
     "mean_of": "{metric}, moyenne des classes",
     "interval": "intervalle à {level}",
@@ -68,7 +69,52 @@ _WORDS: dict[str, str] = {
     "distributions.alt": "{metric} de chaque cas par classe, avec médiane et quartiles : {figures}.",
     "distributions.figure": "{name} médiane {median}, quartiles {q25} à {q75}",
     "distributions.note": "Chaque point est un cas ; la boîte va d’un quartile à l’autre, son trait est la médiane.",
-    "pictures": "Meilleur cas, cas médian et pire cas",
+    "groups": "Résultats par sous-groupe",
+    "groups.caption": "Moyenne des classes sur les cas de chaque sous-groupe, son intervalle au-dessous",
+    "groups.column": "Sous-groupe selon",
+    "groups.value": "Valeur",
+    "groups.none": "non renseigné",
+    "groups.note": (
+        "Un écart entre sous-groupes peut venir du hasard ou d’autres différences entre eux ; il se lit avec le nombre de "
+        "cas et l’intervalle. Les nombres sont coupés à leurs tiers."
+    ),
+    "flags": "Remarques",
+    "flag.missed": "{name} manqué",
+    "flag.spurious": "{name} à tort",
+    "agreement": "Accord des volumes",
+    "agreement.mean": "moyenne des deux volumes (ml)",
+    "agreement.difference": "prédit − vrai (ml)",
+    "agreement.alt": (
+        "Graphe de Bland et Altman de {name}, {n} : écart moyen {bias} ml, limites d’agrément {low} à {high} ml."
+    ),
+    "agreement.note": "{n} ; biais {bias} ml ({interval}) ; limites d’agrément {low} à {high} ml",
+    "agreement.how": (
+        "Bland et Altman (1986) : le trait plein est l’écart moyen, avec son intervalle en aplat ; les tirets sont à 1,96 "
+        "écart type. Les cas où aucun masque ne contient la classe sont laissés de côté."
+    ),
+    "calibration": "Calibration",
+    "calibration.predicted": "probabilité prédite",
+    "calibration.observed": "part de voxels de la classe",
+    "calibration.figure": "{name} ECE {error}, voxels mis en commun",
+    "calibration.alt": "Part des voxels de chaque classe selon leur probabilité prédite : {figures}.",
+    "calibration.note": (
+        "Sur les tirets, les probabilités disent vrai ; au-dessous, le modèle est trop sûr de lui. Les gros points "
+        "comptent beaucoup de voxels. Les voxels sont ceux de la boîte de la classe, élargie d’un voxel, tous cas "
+        "confondus."
+    ),
+    "card": "Fiche du modèle",
+    "card.dataset": "A appris sur",
+    "card.cases": "Cas d’apprentissage",
+    "card.folds": "Membres",
+    "card.steps": "Pas",
+    "card.time": "Durée d’entraînement",
+    "card.created": "Fait le",
+    "card.software": "Logiciels",
+    "card.seed": "Graine",
+    "card.limits": "Limites",
+    "card.notes": "Notes sur le modèle",
+    "pictures": "Meilleur cas, cas médian, pire cas et cas signalés",
+    "pictures.flagged": "Signalé",
     "pictures.note": (
         "Les coupes qui contiennent le plus d’erreurs, dans trois plans, vues selon la convention radiologique (la "
         "droite du patient est à gauche). Cas classés par {metric}, moyenne des classes."
@@ -99,6 +145,8 @@ _WORDS: dict[str, str] = {
     "table": "Tous les cas",
     "table.caption": "Valeurs par cas, {metric} le plus bas d’abord",
     "table.sort": "Cliquer sur un en-tête pour trier.",
+    "table.filter": "Montrer les lignes avec",
+    "table.shown": "{{n}} cas sur {{all}}",
     "case": "Cas",
     "patient": "Patient",
     "curves": "Entraînement",
@@ -126,15 +174,47 @@ _WORDS: dict[str, str] = {
     "check.examples": "Par exemple",
     "severity.error": "erreur",
     "severity.warning": "avertissement",
+    "compare.title": "Comparaison de modèles",
+    "compare.lead": "{models} modèles sur les mêmes {n}, chacun comparé à la même vérité terrain.",
+    "compare.left": "Non évalués par tous les modèles, laissés de côté",
+    "compare.ranks": "Lequel est meilleur, et avec quelle assurance",
+    "compare.ranks.caption": "Moyenne des classes sur les cas où chaque modèle a une valeur",
+    "compare.ranks.note": (
+        "Premier des tirages : combien de fois le modèle arrive premier quand les patients sont tirés de nouveau. Près de "
+        "100 %, l’ordre est sûr ; près d’un partage égal, il tient au hasard."
+    ),
+    "compare.model": "Modèle",
+    "compare.interval": "Intervalle",
+    "compare.rank": "Rang",
+    "compare.first": "Premier des tirages",
+    "compare.size": "{metric}, en valeur absolue",
+    "compare.differences": "Différences appariées",
+    "compare.differences.caption": "Chaque paire de modèles, métrique et classe",
+    "compare.difference": "Différence",
+    "compare.holm": "p (Holm)",
+    "compare.alt": "Différences de {metric} avec leurs intervalles : {figures}.",
+    "compare.how": (
+        "Les différences sont prises cas par cas. Intervalles : bootstrap ({method}) à {level} de la moyenne, {resamples} "
+        "tirages de patients entiers (graine {seed}). p : test des rangs signés de Wilcoxon, bilatéral, sur les "
+        "différences moyennes des patients ; p (Holm) est corrigé sur toutes les paires de modèles et toutes les classes "
+        "d’une métrique. Non définis : cas où l’un des deux modèles n’a pas de valeur. Les erreurs signées sont comparées "
+        "par leur ampleur. En gras : moins de 0,05."
+    ),
+    "compare.again": "Cette comparaison",
     "methods": "Comment lire ces valeurs",
     "methods.caption": "Métriques ; P est la prédiction, T la vérité",
     "methods.definition": "Définition",
     "methods.direction": "Sens",
-    "methods.tolerance": "Tolérance du NSD : {tolerances}.",
+    "methods.tolerance": "Tolérance du NSD et de l’IoU des bords : {tolerances}.",
     "methods.border": (
         "La surface d’un masque est faite de ses voxels de bord : ceux dont un voisin par une face est hors du masque. "
         "NSD (aire) pondère des éléments de surface par leur aire ; ses valeurs diffèrent par définition."
     ),
+    "methods.objects": (
+        "Un objet est fait de voxels qui se touchent par une face, une arête ou un coin ; deux objets se correspondent un "
+        "à un au-dessus d’un IoU de {threshold}."
+    ),
+    "methods.resampled": "Rééchantillonnés sur la grille de la vérité, au plus proche voisin : {cases}.",
     "reproduce": "Versions et reproduction",
     "reproduce.report": "Ce rapport",
     "reproduce.train": "Cet entraînement",

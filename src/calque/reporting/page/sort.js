@@ -28,3 +28,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+const field = document.getElementById("filter");
+if (field) {
+  const rows = [...document.getElementById("every-case").tBodies[0].rows];
+  const said = document.querySelector("output[for=filter]");
+  field.addEventListener("input", () => {
+    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+    }
+    const shown = rows.filter((row) => !row.hidden).length;
+    said.textContent = said.dataset.shown.replace("{n}", shown).replace("{all}", rows.length);
+  });
+}

@@ -1,0 +1,120 @@
+"""The verb compare: several models on the same truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calque.cli.options import Json, Workers
+from calque.cli.scores import LesionIou, Metrics, Resample, Tolerance, metric_names, number, parse_tolerance
+from calque.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from calque.evaluation import Comparison, Scores
+
+
+def compare(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="A B ... TRUTH", help="Folders of masks, the truth last; or scores as JSON."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A report as HTML.")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of the models, by comma; else their folders'.")
+    ] = None,
+    lang: Annotated[str, typer.Option(help="Of the report: en or fr.")] = "en",
+    metrics: Metrics = "dice,nsd,hd95,volume_predicted_ml,volume_truth_ml,volume_error_ml",
+    tolerance: Tolerance = "1.0",
+    lesion_iou: LesionIou = 0.5,
+    resample: Resample = False,
+    workers: Workers = None,
+    json: Json = None,
+) -> None:
+    """Compare models: paired differences with intervals and tests, ranks and how firm they are, volumes.
+
+    Exit code 1 if some model did not score a case that another did, or that the truth has.
+
+    [dim]Example: calque compare ours/ theirs/ labelsTs/ -o comparison.html[/dim]
+    """
+    from calque.evaluation import Scores, evaluate
+    from calque.evaluation import compare as compare_scores
+    from calque.reporting import report_comparison
+
+    screen = Screen(json)
+    ready = all(path.suffix == ".json" for path in paths)
+    models: dict[str, Scores] = {}
+    for name, path in zip(_names(paths if ready else paths[:-1], names), paths, strict=False):
+        models[name] = (
+            Scores.read(path)
+            if ready
+            else evaluate(
+                path,
+                paths[-1],
+                metrics=metric_names(metrics),
+                tolerance_mm=parse_tolerance(tolerance),
+                lesion_iou=lesion_iou,
+                resample=resample,
+                workers=workers,
+                progress=screen.progress,
+            )
+        )
+    found = compare_scores(models)
+    show_comparison(screen, found)
+    if output is not None:
+        report_comparison(found, output, lang=lang)
+        screen.say(f"Report: {output}")
+    screen.json(found)
+    if found.left_out or not all(scores.complete for scores in found.scores.values()):
+        raise typer.Exit(1)
+
+
+def _names(paths: list[Path], given: str | None) -> list[str]:
+    """Of the models: given, or the last parts of their paths that tell them apart."""
+    from calque.errors import InputError
+
+    if given is not None:
+        names = [part.strip() for part in given.split(",")]
+        if len(names) != len(paths) or len(set(names)) != len(names):
+            raise InputError("Give each model one name", expected=f"{len(paths)} different names", got=given)
+        return names
+    for depth in range(1, 1 + max((len(path.resolve().parts) for path in paths), default=0)):
+        names = ["/".join(path.resolve().with_suffix("").parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError("A model stands twice in this comparison", got=", ".join(map(str, paths)))
+
+
+def show_comparison(screen: Screen, found: Comparison) -> None:
+    """Ranks and differences of the mean of classes; JSON holds every class."""
+    ranks = [rank for rank in found.ranks if rank.target == "" and rank.mean is not None]
+    screen.table(
+        f"{found.cases} cases that every model scored: mean of classes",
+        ("metric", "model", "n", "mean", "rank", "first in resamples"),
+        [
+            (r.metric, r.model, r.n, number(r.mean or 0.0), f"{r.rank:g}", f"{100 * r.shares[0]:.0f} %")
+            for r in ranks
+        ],
+    )
+    level = round(100 * found.bootstrap.level)
+    screen.table(
+        "Paired differences: Wilcoxon signed rank by patient, Holm's correction",
+        ("metric", "difference", "n", f"mean [{level} % interval]", "p", "p corrected"),
+        [
+            (
+                d.metric,
+                f"{d.first} - {d.second}",
+                d.n,
+                f"{number(d.mean)} [{number(d.low)}, {number(d.high)}]",
+                "-" if d.p is None else f"{d.p:.2g}",
+                "-" if d.p_holm is None else f"{d.p_holm:.2g}",
+            )
+            for d in found.differences
+            if d.target == "" and d.mean is not None and d.low is not None and d.high is not None
+        ],
+    )
+    if found.left_out:
+        screen.say(f"left out, not scored by every model: {', '.join(found.left_out)}")
