@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calque.cli.options import Budget, DataFolder, Json, Memory, Patients, Steps
+from calque.cli.options import Budget, DataFolder, Json, Memory, Patients, Steps, Workers
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
     from calque.dataset import CheckReport, Dataset
+    from calque.dataset.repair import RepairResult
     from calque.planning import Plan
 
 _CASES_SHOWN = 5
 
 
-def check(data: DataFolder, patients: Patients = None, json: Json = None) -> None:
-    """Look for what is wrong with a data set. Exit code 1 if a case cannot be used.
+def check(
+    data: DataFolder,
+    patients: Patients = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option("--fix", metavar="OUT", help="Mend what can be mended, into a new folder."),
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="With --fix: copy what needs no change, too.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="A page that shows each flagged case."),
+    ] = None,
+    lang: Annotated[str, typer.Option("--lang", help="Of the page: en or fr.")] = "en",
+    workers: Workers = None,
+    json: Json = None,
+) -> None:
+    """Look for what is wrong with a data set, and mend it aside. Exit code 1 if a case cannot be used.
 
-    [dim]Example: calque check scans/[/dim]
+    [dim]Example: calque check scans/ --html check.html --fix repaired/[/dim]
     """
     from calque.dataset import check as check_dataset
     from calque.dataset import open_dataset
 
     screen = Screen(json)
+    if copy and fix is None:
+        raise typer.BadParameter("--copy goes with --fix")
     dataset = open_dataset(data, patients)
     describe(screen, dataset)
-    found = check_dataset(dataset, progress=screen.progress)
+    found = check_dataset(dataset, workers=workers, progress=screen.progress)
     show_findings(screen, found)
-    screen.json(found)
+    if html is not None:
+        from calque.reporting.check_page import check_page
+
+        check_page(dataset, found, html, lang=lang, workers=workers, progress=screen.progress)
+        screen.say(f"Page: {html}")
+    if fix is None:
+        screen.json(found)
+    else:
+        from calque.dataset.repair import repair
+
+        made = repair(dataset, fix, report=found, copy=copy, workers=workers, progress=screen.progress)
+        show_repairs(screen, made)
+        screen.json({"found": found, "made": made})
     if not found.ok:
         raise typer.Exit(1)
 
@@ -69,8 +100,10 @@ def plan(
 def describe(screen: Screen, dataset: Dataset) -> None:
     """One line: layout, cases, channels, classes."""
     patients = len({case.patient for case in dataset.cases})
+    first = dataset.cases[0] if dataset.cases else None
+    told = "" if dataset.patients is None or first is None else f" (by {dataset.patients}: {first.patient!r})"
     screen.say(
-        f"{dataset.name}: layout {dataset.layout}, {len(dataset.cases)} cases of {patients} patients, "
+        f"{dataset.name}: layout {dataset.layout}, {len(dataset.cases)} cases of {patients} patients{told}, "
         f"{len(dataset.annotated)} to learn from; channels {', '.join(dataset.channels)}; "
         f"classes {', '.join(dataset.labels.names)}"
     )
@@ -94,6 +127,22 @@ def show_findings(screen: Screen, found: CheckReport) -> None:
         ("finding", "severity", "n", "cases", "for example", "fix"),
         rows,
     )
+
+
+def show_repairs(screen: Screen, made: RepairResult) -> None:
+    """What was mended, what is left to people, and where to go on."""
+    counts = Counter(repair.finding for repair in made.repairs)
+    rows = [(name, n, next(r.after for r in made.repairs if r.finding == name)) for name, n in counts.items()]
+    if rows:
+        screen.table(f"Repaired: {len(made.repairs)}", ("finding", "n", "for example"), rows)
+    for case, problem in made.failed.items():
+        screen.say(f"could not be mended: {case}: {problem}")
+    left = len({f.case for f in made.remaining if f.severity == "error" and f.case})
+    screen.say(
+        f"{made.folder}: {len(made.repairs)} repairs, noted in repairs.jsonl; {left} cases with errors that "
+        "need a person"
+    )
+    screen.say(f"Go on with: calque check {made.folder}")
 
 
 def show_plan(screen: Screen, made: Plan) -> None:

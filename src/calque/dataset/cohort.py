@@ -177,6 +177,8 @@ def misplaced(facts: Sequence[CaseFacts], dataset: Dataset) -> Iterator[Finding]
     placed = [(f, f.placement) for f in facts if f.placement is not None]
     scores = suspicion([placement for _, placement in placed])
     for (fact, placement), score in zip(placed, scores, strict=True):
+        if any(file.mask is not None and file.mask.blurred for file in fact.masks):
+            continue  # its values mean nothing
         file = fact.masks[0].path
         if placement.void > VOID:
             got = f"{placement.void:.0%} of the mask where the image has its lowest value"

@@ -27,6 +27,7 @@ _SIZES: dict[int, Any] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units & 7: unknown (taken as mm), m, mm, micrometres
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ZYX_TO_IJK = np.eye(4)[[2, 1, 0, 3]]
+_CHUNK = 2**20
 _LARGEST_AXIS = 32767  # NIfTI-1 counts voxels in 16 bits
 _WRITTEN_AS = {"b1": "u1", "f2": "f4"}  # types that NIfTI lacks -> the next that holds their values
 
@@ -59,7 +60,8 @@ def read(path: Path) -> Volume:
         check_capacity(path, layout.offset + size)
         read_exactly(stream, layout.offset - position, path)  # extensions
         data = read_exactly(stream, size, path)
-        stream.read(1)  # reaches the end of a gzip stream, where its checksum is verified
+        while stream.read(_CHUNK):  # to the end of a gzip stream, where its checksum is verified
+            pass
     array = data.view(layout.stored).reshape(layout.shape)
     return Volume(_values(array, layout), layout.header)
 
