@@ -106,3 +106,38 @@ def test_what_cannot_be_split_is_refused() -> None:
 def test_a_fold_survives_json() -> None:
     fold = holdout(_dataset([1] * 5), 0.4)
     assert Fold.from_json(fold.to_json()) == fold
+
+
+def test_equal_images_stay_together() -> None:
+    dataset = _dataset([1] * 20)
+    alike = {case.id: case.id for case in dataset.cases}
+    names = [case.id for case in dataset.cases]
+    alike[names[3]] = alike[names[11]] = alike[names[17]] = "the same picture"
+    for fold in kfold(dataset, 5, alike=alike):
+        for side in (fold.train, fold.validation):
+            assert len({names[3], names[11], names[17]} & set(side)) in (0, 3)
+    assert sorted(name for fold in kfold(dataset, 5, alike=alike) for name in fold.validation) == sorted(
+        names
+    )
+    assert kfold(dataset, 5, alike={}) == kfold(dataset, 5)
+
+
+def test_a_chain_of_equal_images_joins_every_patient() -> None:
+    dataset = _dataset([1] * 6)
+    names = [case.id for case in dataset.cases]
+    patients = dict(zip(names, ("b", "a", "c", "b", "c", "d"), strict=True))
+    dataset = replace(dataset, cases=tuple(replace(c, patient=patients[c.id]) for c in dataset.cases))
+    alike = {names[0]: "x", names[2]: "x", names[4]: "y", names[1]: "y"}
+    first, second = kfold(dataset, 2, alike=alike)
+    assert {first.validation, second.validation} == {tuple(sorted(names[:5])), (names[5],)}
+
+
+def test_rare_classes_are_spread() -> None:
+    dataset = _dataset([1] * 40)
+    names = [case.id for case in dataset.cases]
+    rare = set(names[:5])
+    classes = {name: (1, 2) if name in rare else (1,) for name in names}
+    folds = kfold(dataset, 5, classes=classes)
+    assert [len(rare & set(fold.validation)) for fold in folds] == [1] * 5
+    assert [len(fold.validation) for fold in folds] == [8] * 5
+    assert kfold(dataset, 5, classes=dict.fromkeys(names, (1,))) == kfold(dataset, 5)

@@ -265,7 +265,7 @@ def write_sketch(cases: Sequence[Case], path: Path) -> None:
     rows = [
         [
             c.id,
-            c.patient,
+            "",
             _written(c.images[0], folder),
             "" if c.label is None else _written(c.label, folder),
             "",

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from calque.dataset import Case
+from calque.dataset.facts import digest_of
 from calque.dataset.model import PLAIN_RULE, MaskRule
 from calque.errors import DatasetError, InputError, ReadError
 from calque.geometry import Box, Grid, Shape
@@ -36,7 +37,7 @@ from calque.planning.model import Plan
 from calque.preparation.model import Placement, Prepared, PreparedCase
 from calque.value import Value
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 FOREGROUND_PER_CLASS = 10_000
 
 _PLAN_PARTS: dict[str, bool | set[str]] = {
@@ -54,7 +55,10 @@ _BLOCK = 2**20
 
 
 class Record(Value):
-    """What `case.json` holds: where the case lies, and how large its files must be."""
+    """What `case.json` holds: where the case lies, how large its files must be, and what is in it.
+
+    `digest`: of the prepared image, equal for equal images; `classes`: numbers of those that occur.
+    """
 
     case: str
     shape: Shape
@@ -64,6 +68,8 @@ class Record(Value):
     stop: Shape
     prepared: Shape
     sizes: dict[str, int]
+    digest: str
+    classes: tuple[int, ...]
 
     @property
     def placement(self) -> Placement:
@@ -116,6 +122,15 @@ class Store:
             ) from problem
         return PreparedCase(case, image, labels, foreground, record.placement)
 
+    def contents(self) -> dict[str, Record]:
+        """Name -> what is known of each case without opening its arrays.
+
+        Raises:
+            ReadError: a record is damaged.
+        """
+        folders = {name: self.folder / key for name, key in self._index.items()}
+        return {name: Record.read(folder / "case.json", error=ReadError) for name, folder in folders.items()}
+
     def holds(self, key: str) -> bool:
         """Whether everything under this key is there, at its full size."""
         folder = self.folder / key
@@ -148,7 +163,8 @@ class Store:
                 places: dict[str, Any] = {str(number): at for number, at in foreground.items()}
                 np.savez(aside / "foreground.npz", **places)
                 sizes = {name: (aside / name).stat().st_size for name in _ARRAYS}
-                (aside / "case.json").write_text(_record(case, prepared.placement, sizes).to_json())
+                found = digest_of(prepared.array).hex(), tuple(foreground)
+                (aside / "case.json").write_text(_record(case, prepared.placement, sizes, found).to_json())
         except InputError:
             if not self.holds(key):  # else another process was quicker with the same case
                 raise
@@ -206,7 +222,9 @@ def pick_foreground(
     return picked
 
 
-def _record(case: Case, placement: Placement, sizes: dict[str, int]) -> Record:
+def _record(
+    case: Case, placement: Placement, sizes: dict[str, int], found: tuple[str, tuple[int, ...]]
+) -> Record:
     z, y, x, last = (tuple(float(v) for v in row) for row in placement.original.affine)
     return Record(
         case=case.id,
@@ -217,6 +235,8 @@ def _record(case: Case, placement: Placement, sizes: dict[str, int]) -> Record:
         stop=placement.box.stop,
         prepared=placement.prepared.shape,
         sizes=sizes,
+        digest=found[0],
+        classes=found[1],
     )
 
 

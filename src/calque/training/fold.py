@@ -77,7 +77,7 @@ def train(
     plan = _settle_plan(folder, plan, options)
     _check_fit(dataset, plan)
     store = prepare(dataset, plan, folder.prepared, progress=progress)
-    split = choose_split(dataset, options)
+    split = choose_split(dataset, options, store)
     setting = Setting(dataset, plan, options, folder.fold(options.fold), split, store)
     if not setting.folder.model.exists():
         _begin(setting)
@@ -88,15 +88,22 @@ def train(
     return model
 
 
-def choose_split(dataset: Dataset, options: TrainOptions) -> Split:
-    """Deal the annotated cases by patient.
+def choose_split(dataset: Dataset, options: TrainOptions, store: Store) -> Split:
+    """Deal the annotated cases by patient; equal images stay together, rare classes are spread.
 
     Raises:
         InputError: there is no such fold.
     """
     if options.fold == "all":
         return Split(train=tuple(case.id for case in dataset.annotated), validation=())
-    folds = kfold(dataset, options.folds, seed=0)  # not the run's seed: folds of one dataset stay comparable
+    found = store.contents()
+    folds = kfold(
+        dataset,
+        options.folds,
+        seed=0,  # not the run's seed: folds of one dataset stay comparable
+        alike={name: record.digest for name, record in found.items()},
+        classes={name: record.classes for name, record in found.items()},
+    )
     if options.fold >= len(folds):
         raise InputError("There is no such fold", expected=f"0 to {len(folds) - 1}, or all", got=options.fold)
     fold = folds[options.fold]
