@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from calque.cli import compare, data, demo, files, importing, measure, predict, scores, train
+from calque.cli import compare, data, demo, exporting, files, importing, measure, predict, scores, train
 from calque.errors import CalqueError
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "convert": files.convert,
     "phantom": files.phantom,
     "import": importing.import_model,
+    "export": exporting.export_model,
     "demo": demo.demo,
 }
 

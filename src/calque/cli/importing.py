@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from calque.model import Model
 
 SYSTEMS = ("nnunet",)
+CHECKED = 3
+"""Scans that parity is measured on: each is predicted twice."""
 
 
 def import_model(
@@ -30,10 +32,19 @@ def import_model(
     configuration: Annotated[
         str | None, typer.Option(metavar="NAME", help="Such as 3d_fullres, where there are several.")
     ] = None,
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SCANS",
+            help="Scans on which bf16 is compared with f32; noted in the model.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite MODEL.")] = False,
     json: Json = None,
 ) -> None:
     """Make a Calque model of one that nnU-Net v2 trained; its pickles are read and not run.
+
+    With --check some scans are predicted in bf16 and f32, so that "predict" need not find out.
 
     [dim]Example: calque import nnunet nnUNetTrainer__nnUNetPlans__3d_fullres -o liver.calque[/dim]
     """
@@ -48,9 +59,27 @@ def import_model(
 
     screen = Screen(json)
     model = import_nnunet(folder, folds=fold, checkpoint=checkpoint, configuration=configuration)
+    if check:
+        model = _checked(screen, model, check)
     model.save(output)
     _show(screen, model, output)
     screen.json({"model": output, "plan": model.plan, "card": model.card})
+
+
+def _checked(screen: Screen, model: Model, scans: list[Path]) -> Model:
+    """The model, with a record of parity on some scans."""
+    from calque.dataset.reading import read_scan
+    from calque.prediction import measure_parity
+    from calque.prediction.scans import find_scans
+
+    found = find_scans(scans, model.plan.channels)[:CHECKED]
+    images = (read_scan(scan.paths, model.plan.channels) for scan in found)
+    parity = measure_parity(model.plan, model.networks(), images)
+    screen.say(
+        f"bf16 gives {100 * parity.same:.3f} % of the labels of f32, Dice {parity.dice:.4f}, "
+        f"{parity.cases} scans: {'admitted' if parity.admitted else 'not admitted'}"
+    )
+    return model.with_learned(model.card.learned.model_copy(update={"parity": (parity,)}))
 
 
 def _show(screen: Screen, model: Model, output: Path) -> None:

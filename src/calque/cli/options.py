@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -84,3 +85,20 @@ Patients = Annotated[
         help="Finds the patient in a case's name: '(P[0-9]+)_'. Else each case is a patient.",
     ),
 ]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="FOLDER",
+        help="Networks made ready, and probes; by default the user's cache.",
+        show_default=False,
+    ),
+]
+
+
+def cache_folder(chosen: Path | None) -> Path:
+    """`chosen`, or else where this system keeps such things (on Linux the XDG cache)."""
+    if chosen is not None:
+        return chosen
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "calque"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, overload
@@ -26,7 +26,7 @@ from calque.model.card import Card
 from calque.nets import NetworkConfig, build
 from calque.parallel import Outcome
 from calque.planning import Plan
-from calque.prediction import Prediction, PredictOptions, Predictor, predict_many
+from calque.prediction import Learned, Prediction, PredictOptions, Predictor, predict_many
 from calque.prediction.scans import Input, Scan
 
 State = Mapping[str, torch.Tensor]
@@ -92,6 +92,10 @@ class Model:
         except ModelError as problem:
             problem.where = f"{path}, {problem.where}" if problem.where else path
             raise
+
+    def with_learned(self, learned: Learned) -> Self:
+        """The same weights, with another record of what validation cases told."""
+        return replace(self, card=self.card.model_copy(update={"learned": learned}))
 
     def networks(self) -> list[nn.Module]:
         """A network per member, with its weights, in eval mode; made once."""

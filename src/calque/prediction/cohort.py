@@ -30,7 +30,6 @@ from calque.prediction.scans import Input, Scan, find_scans
 from calque.progress import SILENT, Progress
 from calque.value import Value
 
-
 _LACK = re.compile("allocate|bad_alloc|out of memory", re.IGNORECASE)
 """How torch and OpenVINO say that there is no memory left."""
 
@@ -127,8 +126,10 @@ def predict_many(
         InputError: nothing to predict, or two scans of one name.
     """
     for read, predicted in _predicted(predictor, find_scans(inputs, predictor.plan.channels)):
-        done = isinstance(predicted, Prediction)
-        yield Outcome(read.item, predicted if done else None, None if done else predicted)
+        if isinstance(predicted, Prediction):
+            yield Outcome(read.item, predicted, None)
+        else:
+            yield Outcome(read.item, None, predicted)
 
 
 def _predicted(

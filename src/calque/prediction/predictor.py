@@ -132,6 +132,21 @@ class Predictor:
     def engine(self, engine: Engine) -> None:
         self._engine = engine
 
+    @property
+    def undecided(self) -> bool:
+        """Whether an image is needed to know if bf16 will do."""
+        asked = self.options.precision == "auto" and self._engine is None
+        return asked and self.parity is None and fast_bf16(find_machine())
+
+    def warm_up(self, image: Image) -> None:
+        """Choose the engine and make it ready, looking at `image` where the model has no record of parity.
+
+        Raises:
+            InputError: as for predicting it.
+        """
+        if self._engine is None:
+            self._make_ready(self._precision(PreparedRows(image, self.plan)))
+
     def __call__(self, image: Image) -> Prediction:
         """Predict one image.
 

@@ -1,0 +1,105 @@
+"""The verbs predict and export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calque.cli.app import run
+from calque.geometry import Grid
+from calque.io import read_image, read_labels, write_image
+from calque.model import Card, Model
+from calque.nets import build
+from calque.prediction.ledger import NAME
+
+from ..prediction.fakes import image_on
+from ..preparation.synthetic import make_plan
+
+GRID = Grid.from_parts((12, 11, 10), (1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan = make_plan()
+    path = tmp_path_factory.mktemp("predict") / "model.calque"
+    card = Card(created="2026-01-01", calque="0", torch="0", dataset="synthetic", cases=1)
+    Model(plan, (build(plan.network).state_dict(),), card).save(path)
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    for number in range(2):
+        array = np.random.default_rng(number).normal(100, 20, GRID.shape).astype(np.float32)
+        write_image(image_on(GRID, array), folder / f"case{number}.nii.gz")
+    return folder
+
+
+def call(model: Path, scans: Path, out: Path, *more: str) -> list[str]:
+    cache = str(out.parent / "cache")
+    return ["predict", str(model), str(scans), "-o", str(out), "--cache", cache, "--json", "-", *more]
+
+
+def test_everything_that_can_be_asked_for(
+    model: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    asked = ["--entropy", "--confidence", "--probabilities", "--overlay", "--objects"]
+    assert run(call(model, scans, out, *asked)) == 0
+    streams = capsys.readouterr()
+    said = json.loads(streams.out)
+    assert [done["case"] for done in said["done"]] == ["case0", "case1"]
+    assert "engine: " in streams.err
+    assert said["engine"]["seconds"]
+    confidence = said["done"][0]["confidence"]["organ"]
+    assert 0 <= confidence["expected_dice"] <= 1
+    assert not confidence["calibrated"]
+    entropy = read_image(out / "case0_entropy.nii.gz")
+    assert entropy.grid.isclose(GRID)
+    assert 0 <= entropy.array.min() <= entropy.array.max() <= 1
+    probabilities = np.load(out / "case0_probabilities.npy")
+    assert probabilities.shape == (3, *GRID.shape)
+    labels = Model.load(model).plan.labels
+    mask = read_labels(out / "case0.nii.gz", labels)
+    np.testing.assert_array_equal(mask.array, labels.to_values(probabilities.argmax(0)))
+    assert any("spacing" in w or "extent" in w for done in said["done"] for w in done["warnings"]) is False
+    assert run(call(model, scans, out, *asked)) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == ["case0", "case1"]
+    assert (out / NAME).is_file()
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
+    model: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scans / "sick.nii.gz").write_bytes(b"sick")
+    assert run(call(model, scans, tmp_path / "out", "--dry-run", "--engine", "torch")) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert [scan["case"] for scan in said["forecast"]["scans"]] == ["case0", "case1"]
+    assert said["forecast"]["scans"][0]["forecast"]["windows"] == 8
+    assert [failure["case"] for failure in said["forecast"]["refused"]] == ["sick"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_memory_is_refused_with_what_is_needed(
+    model: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = call(model, scans, tmp_path / "out", "--memory", "200MB", "--engine", "torch")
+    assert run(arguments) == 1
+    failure = json.loads(capsys.readouterr().out)["failed"][0]["error"]
+    assert "at least" in failure
+    assert "0.2 GB" in failure
+    assert not list((tmp_path / "out").glob("*")) or not (tmp_path / "out").exists()
+
+
+def test_export(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx")
+    out = tmp_path / "exported"
+    arguments = ["export", str(model), "--to", "onnx", "-o", str(out), "--json", "-"]
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["network"] == str(out / "network.onnx")
+    assert run(arguments) == 2
+    assert "already" in capsys.readouterr().err
