@@ -20,11 +20,13 @@ class Image:
         array: (channel, z, y, x), any real type.
         grid: where its voxels are.
         channels: a name per channel, such as ("T1", "FLAIR").
+        placed: whether the grid is the patient's; a picture's is its own plane (docs/decisions/pictures.md).
     """
 
     array: NDArray[np.generic]
     grid: Grid
     channels: tuple[str, ...]
+    placed: bool = True
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.grid.shape:
@@ -40,11 +42,12 @@ class Image:
 
     def cropped(self, box: Box) -> Image:
         """The part inside `box`, which must lie within; a view."""
-        return Image(self.array[(slice(None), *box.slices)], self.grid.cropped(box), self.channels)
+        array = self.array[(slice(None), *box.slices)]
+        return Image(array, self.grid.cropped(box), self.channels, self.placed)
 
     def reoriented(self, change: Reorientation) -> Image:
         """The same voxels at the same positions, array axes permuted and flipped; a view."""
-        return Image(change.apply(self.array), change.grid(self.grid), self.channels)
+        return Image(change.apply(self.array), change.grid(self.grid), self.channels, self.placed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -196,6 +196,7 @@ def _folder(path: Path) -> _Folder | None:
 def _cases_of(root: Path, folders: Sequence[_Folder], channels: list[str], masks: list[str]) -> Dataset:
     """One mask; a mask for each channel, of which the first counts; or a mask for each class."""
     names = _distinct(channels)
+    channels = sorted(channels, key=lambda channel: names[channel])
     own = [channel for channel in channels if channel in masks]
     classes: list[str] = []
     if len(masks) == 1:

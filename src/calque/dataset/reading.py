@@ -53,7 +53,7 @@ def _renamed(image: Image, channels: Sequence[str]) -> Image | None:
         array = np.repeat(array, 3, axis=0)
     elif len(array) == 3 and asked == 1 and image.channels == ("red", "green", "blue"):
         array = array[:1] if (array == array[:1]).all() else array
-    return Image(array, image.grid, tuple(channels)) if len(array) == asked else None
+    return Image(array, image.grid, tuple(channels), image.placed) if len(array) == asked else None
 
 
 def _on_first(volumes: Sequence[Volume], files: Sequence[Path], channels: Sequence[str] | None) -> Image:
@@ -68,7 +68,7 @@ def _on_first(volumes: Sequence[Volume], files: Sequence[Path], channels: Sequen
     names = tuple(channels) if channels is not None else tuple(f"channel {k + 1}" for k in range(len(array)))
     if len(names) != len(array):
         return read_image(files, channels)  # says which channels are missing
-    return Image(array, grid, names)
+    return Image(array, grid, names, volumes[0].header.placed)
 
 
 def _resampled(volume: Volume, first: Volume, path: Path, reference: Path) -> NDArray[np.float32]:

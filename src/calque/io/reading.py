@@ -71,7 +71,7 @@ def read_image(path: Path | str | Sequence[Path | str], channels: Sequence[str] 
             expected=f"{len(names)} channels: {', '.join(names)}",
             got=f"{len(array)} channels",
         )
-    return Image(array, volumes[0].header.grid, names)
+    return Image(array, volumes[0].header.grid, names, volumes[0].header.placed)
 
 
 def _own_names(volumes: Sequence[Volume], count: int) -> tuple[str, ...]:

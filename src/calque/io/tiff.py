@@ -295,7 +295,7 @@ def _resolution(page: TiffPage, unit: float | None) -> tuple[float | None, float
     if scale is None or "XResolution" not in page.tags or "YResolution" not in page.tags:
         return None, None
     try:
-        x, y = (float(v) for v in page.get_resolution(unit=1))
+        x, y = (float(a) / float(b) for a, b in (page.tags[f"{k}Resolution"].value for k in "XY"))
     except (ValueError, ZeroDivisionError, TypeError):
         return None, None
     down, across = (scale / v if np.isfinite(v) and v > 0 else None for v in (y, x))

@@ -61,10 +61,11 @@ def outline(label_slice: NDArray[np.integer]) -> NDArray[np.bool_]:
 def overlay(
     image_slice: NDArray[np.generic], label_slice: NDArray[np.integer], labels: Labels, alpha: float = 0.35
 ) -> Picture:
-    """A slice in grey with each class in its colour: filled, translucent, with an opaque outline.
+    """A slice with each class in its colour: filled, translucent, with an opaque outline.
 
     Args:
-        image_slice: (row, column); uint8 is taken as grey values, anything else is windowed.
+        image_slice: (row, column); uint8 is taken as grey values, anything else is windowed. Or
+            (row, column, 3) of uint8: colours, as in a picture.
         label_slice: (row, column), values of `labels`; values that are no class are not drawn.
         labels: colours.
         alpha: opacity of the filling, 0 to 1.
@@ -72,14 +73,15 @@ def overlay(
     Raises:
         GeometryError: the two slices differ in shape.
     """
-    if image_slice.ndim != 2 or image_slice.shape != label_slice.shape:
+    coloured = image_slice.ndim == 3 and image_slice.dtype == np.uint8
+    if image_slice.ndim != 2 + coloured or image_slice.shape[:2] != label_slice.shape:
         raise GeometryError(
             "A slice and its labels are (row, column) of one shape",
             expected=image_slice.shape,
             got=label_slice.shape,
         )
-    grey = image_slice if image_slice.dtype == np.uint8 else window(image_slice)
-    picture = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
+    shown = image_slice if image_slice.dtype == np.uint8 else window(image_slice)
+    picture = (shown if coloured else np.repeat(shown[..., None], 3, axis=2)).astype(np.float32)
     edge = outline(label_slice)
     for label in labels.classes:
         inside = label_slice == label.value
@@ -90,7 +92,7 @@ def overlay(
 
 
 def resize(array: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Grey (row, column) to another shape, smoothly."""
+    """Grey (row, column) or colours (row, column, 3) to another shape, smoothly."""
     rows, columns = shape
     return np.asarray(Pillow.fromarray(array).resize((columns, rows), Pillow.Resampling.BILINEAR))
 
@@ -136,7 +138,7 @@ def render_case(image: Image, label_map: LabelMap, channel: int = 0, size: int =
 
     The slices go through the labels' centre of mass, or the nearest slice with a label. Millimetres keep
     their proportions. The patient's Right is on the left, as in radiology. Planes that are a single line of
-    voxels are left out.
+    voxels are left out. A picture of one slice is shown as it is, in its colours, without directions.
 
     Args:
         image: on the grid of the labels.
@@ -153,6 +155,8 @@ def render_case(image: Image, label_map: LabelMap, channel: int = 0, size: int =
             expected=label_map.grid.shape,
             got=image.grid.shape,
         )
+    if not image.placed and image.grid.shape[0] == 1:
+        return _render_picture(image, label_map, channel, size)
     change = image.grid.reorientation("SPL")
     image, label_map = image.reoriented(change), label_map.reoriented(change)
     grey, shape, spacing = image.array[channel], image.grid.shape, image.grid.spacing
@@ -165,10 +169,24 @@ def render_case(image: Image, label_map: LabelMap, channel: int = 0, size: int =
         picture = resize(_spread(_plane(grey, view, centre), *bounds), (pixels[0], pixels[1]))
         drawn = resize_labels(_plane(label_map.array, view, centre), (pixels[0], pixels[1]))
         tiles.append(_with_letters(overlay(picture, drawn, label_map.labels), view.letters))
+    return _with_legend(montage(tiles), label_map)
+
+
+def _render_picture(image: Image, label_map: LabelMap, channel: int, size: int) -> Picture:
+    _, rows, columns = image.grid.shape
+    scale = size / max(rows, columns)
+    shape = max(1, round(rows * scale)), max(1, round(columns * scale))
+    coloured = len(image.array) == 3 and image.array.dtype == np.uint8
+    shown = np.moveaxis(image.array[:, 0], 0, -1) if coloured else window(image.array[channel, 0])
+    drawn = resize_labels(label_map.array[0], shape)
+    picture = overlay(resize(np.ascontiguousarray(shown, dtype=np.uint8), shape), drawn, label_map.labels)
+    return _with_legend(picture, label_map)
+
+
+def _with_legend(picture: Picture, label_map: LabelMap) -> Picture:
     present = set(np.unique(label_map.array).tolist())
-    row = montage(tiles)
-    key = legend([label for label in label_map.labels.classes if label.value in present], row.shape[1])
-    return np.concatenate([row, key])
+    shown = [label for label in label_map.labels.classes if label.value in present]
+    return np.concatenate([picture, legend(shown, picture.shape[1])])
 
 
 def _plane(array: NDArray[Voxels], view: View, centre: tuple[int, ...]) -> NDArray[Voxels]:
