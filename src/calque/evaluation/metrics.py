@@ -100,7 +100,7 @@ def _assd(pair: Pair) -> float:
     return float((both.first.sum() + both.second.sum()) / (len(both.first) + len(both.second)))
 
 
-# Distances carry a relative error below 1e-7 and tolerances are decimal fractions: a surface exactly at the
+# Distances may carry a relative error of 3e-7 and tolerances are decimal fractions: a surface exactly at the
 # tolerance agrees.
 _SLACK = 1.0 + 1e-6
 

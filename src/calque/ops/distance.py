@@ -181,7 +181,7 @@ def _transform(target: Mask, spacing: Sequence[float]) -> Distances:
 
     The transform of `edt` works with squares in single precision. In whole multiples of a common unit these
     are whole numbers, and exact below 2^24; where spacings have no such unit, the relative error is below
-    1e-7.
+    3e-7.
     """
     unit = common_unit(spacing, target.shape)
     ratio = [float(s) for s in spacing] if unit is None else [float(round(s / unit)) for s in spacing]
