@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import tarfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from calque.dataset import Dataset, check, holdout, open_dataset
-from calque.errors import DatasetError, InputError, ReadError
+from calque.dataset.public import fetch, public_set
+from calque.errors import DatasetError, InputError
 from calque.evaluation import Scores, evaluate
-from calque.io.atomic import atomic_path
 from calque.phantoms import write_phantoms
 from calque.planning import plan
 from calque.prediction import predict
@@ -22,14 +20,6 @@ from calque.progress import SILENT, Progress
 from calque.reporting import report
 from calque.training import TrainOptions, train
 
-# The Medical Segmentation Decathlon (Antonelli et al., Nature Communications 2022), CC BY-SA 4.0; address and
-# checksum are those that MONAI's DecathlonDataset carries.
-HIPPOCAMPUS_URL = "https://msd-for-monai.s3-us-west-2.amazonaws.com/Task04_Hippocampus.tar"
-HIPPOCAMPUS_HASH = "md5:9d24dba78a72977dbd1d2e110310f31b"
-_HIPPOCAMPUS_BYTES = 28_400_000
-
-_UNPACKED_LIMIT = 2**30
-_CONNECT_SECONDS = 20
 _PHANTOMS = 40
 _HELD_OUT = 0.2
 _LANGUAGES = {"en": ".html", "fr": ".fr.html"}
@@ -164,7 +154,7 @@ def find_data(
         progress.say(f"Data: {data}")
         return "given", data
     try:
-        folder = fetch_hippocampus(output / "data", progress)
+        folder = fetch(public_set("hippocampus"), output / "data", progress=progress)
     except OSError as problem:  # no network: the one failure for which there is something as good
         progress.say(
             f"Data: the hippocampus could not be fetched ({_short(problem)}), so phantoms are generated"
@@ -172,100 +162,6 @@ def find_data(
         return "phantoms", _phantoms(output, progress)
     progress.say(f"Data: hippocampus of the Medical Segmentation Decathlon (CC BY-SA 4.0), in {folder}")
     return "fetched", folder
-
-
-def fetch_hippocampus(folder: Path, progress: Progress = SILENT) -> Path:
-    """Fetch and unpack the Decathlon's hippocampus into `folder`; fetched once, kept in the user's cache.
-
-    Raises:
-        OSError: it cannot be reached.
-        ReadError: the checksum is another one, or the archive holds what it should not.
-    """
-    import pooch
-
-    pooch.get_logger().setLevel(logging.WARNING)
-    try:
-        with progress.task("fetching hippocampus (27 MB)", total=_HIPPOCAMPUS_BYTES) as task:
-            archive = pooch.retrieve(
-                HIPPOCAMPUS_URL,
-                known_hash=HIPPOCAMPUS_HASH,
-                fname="Task04_Hippocampus.tar",
-                path=pooch.os_cache("calque"),
-                downloader=pooch.HTTPDownloader(
-                    progressbar=_Arriving(task.advance), chunk_size=2**16, timeout=_CONNECT_SECONDS
-                ),
-            )
-    except ValueError as problem:
-        raise ReadError(
-            "What was fetched is not what it should be",
-            where=HIPPOCAMPUS_URL,
-            expected=HIPPOCAMPUS_HASH,
-            got=problem,
-        ) from None
-    target = folder / "Task04_Hippocampus"
-    if not target.exists():
-        unpack(Path(archive), target)
-    return target
-
-
-class _Arriving:
-    """What pooch asks of a progress bar, on top of a task's `advance`."""
-
-    def __init__(self, advance: object) -> None:
-        self.total = 0
-        self._advance = advance
-        self._complete = False
-
-    def update(self, amount: int) -> None:
-        """Some bytes more; the last call repeats the total and is not counted."""
-        if not self._complete and callable(self._advance):
-            self._advance(amount)
-
-    def reset(self) -> None:
-        """All has arrived."""
-        self._complete = True
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def unpack(archive: Path, target: Path) -> None:
-    """Unpack the single folder of a tar archive as `target`; whole, or not at all.
-
-    Only plain files and folders with relative names are taken; names that begin with "._" are macOS's.
-
-    Raises:
-        ReadError: a damaged archive, a name that leads outside, a link or device, or over 1 GB unpacked.
-    """
-    try:
-        with tarfile.open(archive) as tar, atomic_path(target) as aside:
-            members = [m for m in tar.getmembers() if not PurePosixPath(m.name).name.startswith("._")]
-            for member in members:
-                _require_harmless(member, archive)
-            if sum(member.size for member in members) > _UNPACKED_LIMIT:
-                raise ReadError("The archive unpacks to more than 1 GB", where=archive)
-            for member in members:
-                inside = PurePosixPath(member.name).parts[1:]
-                source = tar.extractfile(member)
-                if source is None or not inside:
-                    continue
-                path = aside.joinpath(*inside)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with source, path.open("wb") as file:
-                    shutil.copyfileobj(source, file)
-    except (tarfile.TarError, EOFError) as problem:
-        raise ReadError("This archive is damaged", where=archive, got=problem, fix="fetch it again") from None
-
-
-def _require_harmless(member: tarfile.TarInfo, archive: Path) -> None:
-    path = PurePosixPath(member.name)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\\" in member.name
-        or not (member.isfile() or member.isdir())
-    ):
-        raise ReadError("The archive holds what it should not", where=archive, got=member.name)
 
 
 def _phantoms(output: Path, progress: Progress) -> Path:

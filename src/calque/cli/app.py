@@ -17,7 +17,21 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from calque.cli import compare, data, demo, exporting, files, importing, measure, predict, scores, train
+from calque.cli import (
+    compare,
+    data,
+    dataset,
+    datasets,
+    demo,
+    explain,
+    exporting,
+    files,
+    importing,
+    measure,
+    predict,
+    scores,
+    train,
+)
 from calque.errors import CalqueError
 
 app = typer.Typer(
@@ -33,6 +47,7 @@ app = typer.Typer(
 
 VERBS: dict[str, Callable[..., None]] = {
     "check": data.check,
+    "explain": explain.explain,
     "plan": data.plan,
     "train": train.train,
     "predict": predict.predict,
@@ -50,6 +65,8 @@ VERBS: dict[str, Callable[..., None]] = {
 
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(datasets.app, name="datasets")
 
 
 def _version(wanted: bool) -> None:
