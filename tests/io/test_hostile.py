@@ -42,7 +42,8 @@ READER = textwrap.dedent(
         content = bytearray(whole)
         for _ in range(int(rng.integers(1, 6))):
             # headers are where damage does most
-            place = int(rng.integers(0, max(1, len(content) if rng.random() < 0.4 else min(len(content), 600))))
+            end = len(content) if rng.random() < 0.4 else min(len(content), 600)
+            place = int(rng.integers(0, max(1, end)))
             size = int(rng.choice([1, 1, 2, 4, 8]))
             what = int(rng.integers(0, 5))
             if what == 0:
