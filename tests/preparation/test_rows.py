@@ -56,7 +56,7 @@ def test_rows_are_those_of_the_dense_way(  # noqa: PLR0917
 def test_moments_do_not_depend_on_how_the_image_is_cut(monkeypatch):
     rng = np.random.default_rng(0)
     image = Image(rng.normal(1e4, 1, (1, 40, 8, 8)), Grid.from_parts((40, 8, 8), (1, 1, 1)), ("MR",))
-    monkeypatch.setattr(rows, "_CHUNK_BYTES", 8 * 8 * 8)  # a row at a time
+    monkeypatch.setattr(rows, "CHUNK_BYTES", 8 * 8 * 8)  # a row at a time
     made = PreparedRows(image, make_plan(), 0)
     assert made.chunk() == 2
     np.testing.assert_allclose(made(slice(0, 40)), prepare_image(image, make_plan()).array, atol=1e-6)

@@ -10,17 +10,18 @@ from calque.errors import ResourceError
 from calque.geometry import Grid
 from calque.planning import Plan
 from calque.planning.cost import layers
+from calque.prediction import restore, windows
 from calque.prediction.options import PredictOptions
 from calque.prediction.windows import Tiling, window_starts
+from calque.preparation import rows
 from calque.preparation.case import plan_placement
-from calque.preparation.rows import stream_axis
 from calque.value import Value
 
-_PROCESS = 600_000_000  # Python with torch and OpenVINO, before anything is read
-_ROW_PARTS = 5 * 2**26  # rows of the image: as they are, normalised, along each axis
-_GIVEN = 4 * 2**27  # finished logits: given away, held for the next rows, joined
-_RESAMPLED = 5 * 2**26  # resampled logits, on their way along each axis
-_MEMO = 2**28
+_PROCESS = 550_000_000  # Python with torch and OpenVINO, before anything is read
+_ROW_COPIES = 3  # of the image's rows: as they are, normalised, along one axis
+_REACH = 36  # rows more than asked for: cubic splines look 18 to either side
+_GIVEN_COPIES = 4  # of finished logits: given away, held for the next rows, joined, without what is done
+_MADE_COPIES = 4  # of resampled logits: along each axis, and the largest of them
 _BYTES = {"f32": 4, "bf16": 2}
 _SLACK = 1.1  # allocators round up
 
@@ -77,35 +78,37 @@ def forecast(
     """
     placement = plan_placement(grid, plan)
     shape, outputs = placement.prepared.shape, plan.labels.outputs
-    axis = stream_axis(shape, plan.patch)
+    axis = rows.stream_axis(shape, plan.patch)
     z, y, x = (max(n, p) for n, p in zip(shape, plan.patch, strict=True))
     padded = (z, y, x)
     plane = prod(padded) // padded[axis]
     starts = window_starts(padded, plan.patch, tiling.overlap)
-    windows = prod(len(s) for s in starts)
-    per_plane = windows // len(starts[axis])
+    count = prod(len(s) for s in starts)
+    per_plane = count // len(starts[axis])
     together = -(-load.windows // per_plane)
     tops = starts[axis]
     span = max(tops[min(k + together, len(tops)) - 1] - tops[k] for k in range(0, len(tops), together))
     span += plan.patch[axis]
     logits = 4 * outputs * prod(plan.patch)
     weights = sum(i * o * k for i, o, k, _ in layers(plan.network, plan.patch)) * load.members
+    row = 4 * placement.reoriented.voxels // placement.reoriented.shape[axis]
+    made = 4 * outputs * prod(placement.box.shape) // placement.box.shape[axis]
     pieces = {
         "process": _PROCESS,
         "weights": weights * (8 + _BYTES[load.precision] + 4),
         "image": grid.voxels * voxel_bytes,
         "labels": grid.voxels * plan.labels.dtype.itemsize,
-        "rows": _ROW_PARTS + 3 * 4 * len(plan.channels) * plane * span,
+        "rows": _ROW_COPIES * (rows.CHUNK_BYTES + _REACH * row) + 3 * 4 * len(plan.channels) * plane * span,
         "slab": 4 * outputs * plane * span,
-        "finished": min(_GIVEN, 4 * 4 * outputs * plane * span) + 3 * 4 * outputs * plane,
-        "resampled": min(_RESAMPLED, 5 * 4 * outputs * grid.voxels),
-        "windows": load.windows * _window_bytes(plan, load)
-        + (load.windows + 1) * logits
-        + min(_MEMO, logits),
+        "finished": _GIVEN_COPIES
+        * min(max(windows.CHUNK_BYTES, 4 * outputs * plane), 4 * outputs * plane * span),
+        "resampled": _MADE_COPIES * min(max(restore.CHUNK_BYTES, made), 4 * outputs * grid.voxels),
+        "windows": load.windows * _window_bytes(plan, load) + max(1, 2 * load.windows - 1) * logits,
+        "window of nothing": logits if logits <= windows.MEMO_BYTES else 0,
     }
     asked = (options.probabilities, 4 * outputs), (options.entropy, 2), (options.confidence, 1)
     pieces["asked for"] = sum(grid.voxels * size for wanted, size in asked if wanted)
-    runs = windows * (len(tiling.flips(0)) if tiling.mirror == "full" else 1)
+    runs = count * (len(tiling.flips(0)) if tiling.mirror == "full" else 1)
     return PredictionForecast(
         memory_bytes=round(sum(pieces.values()) * _SLACK),
         parts=pieces,
@@ -121,15 +124,21 @@ def _rest(grid: Grid, outputs: int) -> float:
 
 
 def _window_bytes(plan: Plan, load: Load) -> int:
-    """Activations of one window: skip connections, and thrice the largest layer."""
+    """Activations of one window: skip connections, and the largest layer's input and output twice over.
+
+    The logits are not among them.
+    """
     config, size = plan.network, _BYTES[load.precision]
     voxels = float(prod(plan.patch))
     kept = 0.0
     for features, stride in zip(config.features, config.strides, strict=True):
         voxels /= prod(stride)
         kept += features * voxels
-    largest = max((inputs + outputs) * n for inputs, outputs, _, n in layers(config, plan.patch))
-    return round((kept + 2.5 * largest) * size)
+    largest = max(
+        (inputs + min(outputs, max(config.features))) * n
+        for inputs, outputs, _, n in layers(config, plan.patch)
+    )
+    return round((kept + 2 * largest) * size)
 
 
 def fit_windows(

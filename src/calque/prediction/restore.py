@@ -24,7 +24,7 @@ from calque.preparation.rows import axes_from
 
 T = TypeVar("T")
 
-_CHUNK_BYTES = 2**26  # of resampled logits held at once
+CHUNK_BYTES = 2**25  # of resampled logits held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def resampled(
 ) -> Iterator[Slab]:
     """Rows of the target, each as soon as the rows of the source that it is made from are there."""
     needs = [source_rows(source[0], target[0], orders[0], range(row, row + 1)) for row in range(target[0])]
-    chunk = max(1, _CHUNK_BYTES // (4 * outputs * target[1] * target[2]))
+    chunk = max(1, CHUNK_BYTES // (4 * outputs * target[1] * target[2]))
     held: NDArray[np.float32] = np.empty((outputs, 0, *source[1:]), np.float32)
     base = row = 0  # first row held, first row not yet made
     for slab in slabs:

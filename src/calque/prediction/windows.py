@@ -32,8 +32,8 @@ Flips = tuple[int, ...]
 
 _BATCH_VOXELS = 2**18  # smaller calls leave processors idle; larger ones only cost memory
 _MAX_BATCH = 64
-_CHUNK_BYTES = 2**27  # of finished logits given away at once
-_MEMO_BYTES = 2**28  # of the logits of a window in which nothing is to be seen
+CHUNK_BYTES = 2**26  # of finished logits given away at once
+MEMO_BYTES = 2**27  # of the logits of a window in which nothing is to be seen
 
 
 class Watch(Protocol):
@@ -353,7 +353,7 @@ class _Stream:
         logits = self._run(torch.stack([window for _, window, _ in batch]))
         _check(logits, (len(batch), self._outputs, *self._tiling.patch))
         for (task, _, constant), one in zip(batch, logits, strict=True):
-            if constant is not None and not self._memo and 4 * one.numel() <= _MEMO_BYTES:
+            if constant is not None and not self._memo and 4 * one.numel() <= MEMO_BYTES:
                 self._memo[constant] = one.clone()
             yield task, one
 
@@ -382,7 +382,7 @@ class _Stream:
 
     def _finished(self, held: torch.Tensor, base: int, stop: int) -> Iterator[Slab]:
         row = 4 * self._outputs * self._rows.shape[1] * self._rows.shape[2]
-        step = max(1, _CHUNK_BYTES // row)
+        step = max(1, CHUNK_BYTES // row)
         for start in range(base, stop, step):
             rows = slice(start, min(start + step, stop))
             share = self._total[0][rows, None, None] * self._total[1][:, None] * self._total[2]

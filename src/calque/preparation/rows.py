@@ -17,7 +17,7 @@ from calque.planning.model import Normalisation, Plan
 from calque.preparation.case import find_body, place_image
 from calque.preparation.normalise import normalise_part, settled
 
-_CHUNK_BYTES = 2**26  # of an image in float32, held at once
+CHUNK_BYTES = 2**25  # of an image in float32, held at once
 
 Axes = tuple[int, int, int]
 """A permutation of (z, y, x): the axis along which rows are made comes first."""
@@ -74,7 +74,7 @@ class PreparedRows:
         """How many rows are worth asking for at once."""
         row = 4 * self._source.shape[2] * self._source.shape[3]
         ratio = self._source.shape[1] / self.shape[1]
-        return max(1, int(_CHUNK_BYTES / row / ratio))
+        return max(1, int(CHUNK_BYTES / row / ratio))
 
     def _normalised(self, number: int, rows: slice) -> NDArray[np.float32]:
         body = None if self._body is None else self._body[rows]
@@ -82,7 +82,7 @@ class PreparedRows:
 
     def _parts(self) -> Iterator[slice]:
         length, *plane = self._source.shape[1:]
-        step = max(1, _CHUNK_BYTES // (8 * plane[0] * plane[1]))
+        step = max(1, CHUNK_BYTES // (8 * plane[0] * plane[1]))
         return (slice(a, min(a + step, length)) for a in range(0, length, step))
 
     def _settle(self, number: int, rule: Normalisation) -> Normalisation:

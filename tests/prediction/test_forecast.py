@@ -1,0 +1,52 @@
+"""A forecast grows with what is to be held, and a limit is kept or refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from calque.errors import ResourceError
+from calque.geometry import Grid
+from calque.prediction import PredictOptions
+from calque.prediction.forecast import Load, fit_windows, forecast
+from calque.prediction.windows import Tiling
+
+from ..preparation.synthetic import make_plan
+
+PLAN = make_plan(patch=(32, 32, 32))
+
+
+def of(slices: int = 400, mirror: str = "off", windows: int = 1, **options):
+    grid = Grid.from_parts((slices, 128, 128), (1, 1, 1))
+    tiling = Tiling(PLAN.patch, mirror=mirror)
+    return forecast(
+        grid, 2, PLAN, PredictOptions(**options), tiling, Load("torch", "f32", windows, 1, window_seconds=0.5)
+    )
+
+
+def test_only_the_image_and_its_labels_grow_with_the_scan():
+    short, long = of(400).parts, of(800).parts
+    grown = {part for part in short if long[part] != short[part]}
+    assert grown == {"image", "labels"}
+
+
+def test_windows_and_seconds_count_mirrorings():
+    once, full = of(), of(mirror="full")
+    assert once.windows == 24 * 7 * 7
+    assert full.windows == 8 * once.windows
+    assert of(mirror="interleaved").windows == once.windows
+    assert full.seconds > 7 * once.seconds
+
+
+def test_what_is_asked_for_is_counted():
+    voxels = 400 * 128 * 128
+    assert of(probabilities=True).parts["asked for"] == 3 * 4 * voxels
+    assert of(entropy=True).parts["asked for"] == 2 * voxels
+
+
+def test_fewer_windows_at_a_time_where_memory_is_short():
+    sizes = {n: of(windows=n).memory_bytes for n in (1, 2, 4, 8)}
+    assert sorted(sizes.values()) == list(sizes.values())
+    assert fit_windows(8, sizes[4], lambda n: of(windows=n)).windows_per_call == 4
+    assert fit_windows(8, None, lambda n: of(windows=n)).windows_per_call == 8
+    with pytest.raises(ResourceError, match="at least"):
+        fit_windows(8, sizes[1] - 1, lambda n: of(windows=n))
