@@ -68,8 +68,8 @@ def monais(predicted: LabelMap, truth: LabelMap) -> None:
 
 
 def run(record) -> None:
-    """Each program three times, in turn on the same masks."""
+    """Each program five times, in turn on the same masks."""
     warnings.simplefilter("ignore")
     pair = phantom()
     for name, function in (("calque", ours), ("surface-distance", deepminds), ("monai", monais)):
-        record(name, measure(lambda function=function: function(*pair), repeats=3))
+        record(name, measure(lambda function=function: function(*pair), repeats=5))

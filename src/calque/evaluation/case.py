@@ -59,11 +59,12 @@ def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
     _require_probabilities(probabilities, truth, case)
     _require_same_grid(predicted.grid, truth.grid, case)
     labels = truth.labels
-    for mask in (predicted, truth):
-        labels.require_declared(mask.array, where=case)
     chosen, groups = select(metrics), targets(labels)
     tolerances = tolerance_by_target(tolerance_mm, labels)
     boxes = _boxes(predicted.array, truth.array)
+    for found in boxes:
+        there = [value for value, box in enumerate(found, start=1) if box is not None]
+        labels.require_declared(np.array(there, dtype=np.int64), where=case)
     voxels = truth.grid.voxels
     if labels.ignore is not None:
         voxels -= int(np.count_nonzero(truth.array == labels.ignore))

@@ -160,20 +160,24 @@ def _to_nearest(source: Mask, target: Mask, spacing: Sequence[float]) -> Distanc
     voxels that lie far from a surface bent around them (every part of it is about as near).
     """
     step = np.array([float(s) for s in spacing])
-    points, others = np.argwhere(source) * step, np.argwhere(target) * step
-    if (len(points) + len(others)) * _DENSE > source.size > _SMALL:
+    places, others = np.argwhere(source), np.argwhere(target) * step
+    if (len(places) + len(others)) * _DENSE > source.size > _SMALL:
         return _transform(target, spacing)[source]
+    found = np.zeros(len(places))
+    apart = np.flatnonzero(~target[source])  # the others are at 0
+    points = places[apart] * step
     tree = cKDTree(others, leafsize=32, balanced_tree=False, compact_nodes=False)
-    found: Distances = tree.query(points, distance_upper_bound=_REACH * step.max())[0]
-    far = np.flatnonzero(np.isinf(found))
+    near: Distances = tree.query(points, distance_upper_bound=_REACH * step.max())[0]
+    far = np.flatnonzero(np.isinf(near))
     if len(far) * len(others) > _SMALL**2 and len(far) > _FEW:
-        found[far] = _transform(target, spacing)[source][far]
+        near[far] = _transform(target, spacing)[source][apart[far]]
     elif len(far):
-        found[far] = tree.query(points[far])[0]
+        near[far] = tree.query(points[far])[0]
+    found[apart] = near
     return found
 
 
-_DENSE, _SMALL, _REACH, _FEW = 8, 2**15, 16, 2000
+_DENSE, _SMALL, _REACH, _FEW = 3, 2**15, 16, 2000
 
 
 def _transform(target: Mask, spacing: Sequence[float]) -> Distances:
