@@ -66,7 +66,6 @@ VERBS: dict[str, Callable[..., None]] = {
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.add_typer(dataset.app, name="dataset")
-app.add_typer(dataset.app, name="dataset")
 app.add_typer(datasets.app, name="datasets")
 
 
