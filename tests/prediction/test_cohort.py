@@ -257,3 +257,22 @@ def test_the_result_goes_through_json(predictor, scans, tmp_path):
     (scans / "case1.nii.gz").write_bytes(b"")
     result = predict(predictor, scans, tmp_path / "out")
     assert cohort.CohortResult.from_json(result.to_json(), error=CalqueError) == result
+
+
+def test_pictures_become_pictures_unless_asked_otherwise(predictor, tmp_path):
+    flat = Grid.from_parts((1, 9, 10), (1, 1, 1))
+    truth = np.random.default_rng(0).integers(0, 3, flat.shape).astype(np.uint8)
+    for name in ("a.png", "b.tif"):
+        write_image(image_on(flat, truth), tmp_path / "in" / name)
+    Pillow.fromarray(truth[0]).save(tmp_path / "in" / "c.bmp")
+    predict(predictor, tmp_path / "in", tmp_path / "out")
+    assert names(tmp_path / "out") == {"a.png", "b.tif", "c.png"}
+    values = predictor.plan.labels.to_values(truth)
+    for path in ("a.png", "b.tif", "c.png"):
+        written = read_labels(tmp_path / "out" / path, predictor.plan.labels)
+        np.testing.assert_array_equal(written.array, values)
+    assert Pillow.open(tmp_path / "out" / "a.png").mode == "P"
+    predict(predictor, tmp_path / "in", tmp_path / "volumes", form="nifti")
+    assert names(tmp_path / "volumes") == {"a.nii.gz", "b.nii.gz", "c.nii.gz"}
+    with pytest.raises(InputError, match="nifti, png"):
+        predict(predictor, tmp_path / "in", tmp_path / "other", form="dicom")

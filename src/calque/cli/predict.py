@@ -36,6 +36,10 @@ def predict(
         int | None,
         typer.Option(parser=parse_size, metavar="SIZE", help="Keep to this much memory, or refuse: 4GB."),
     ] = None,
+    form: Annotated[
+        Literal["auto", "nifti", "png", "tiff", "mha", "nrrd"],
+        typer.Option("--format", help="Of label maps; auto: pictures as pictures, volumes as NIfTI."),
+    ] = "auto",
     overlay: Annotated[bool, typer.Option("--overlay", help="Also a picture of each scan.")] = False,
     objects: Annotated[bool, typer.Option("--objects", help="Also tables of the objects.")] = False,
     entropy: Annotated[
@@ -94,6 +98,7 @@ def predict(
         overlay=overlay,
         objects=objects,
         overwrite=overwrite,
+        form=form,
         progress=screen.progress,
     )
     _show_engine(screen, predictor)

@@ -1,7 +1,7 @@
 """Files in and out. Conventions are converted here, at the edge, and nowhere else."""
 
 from calque.io.atomic import atomic_path, write_bytes_atomic, write_text_atomic
-from calque.io.formats import FORMATS, format_of, mask_suffix, stem_of, suffix_of
+from calque.io.formats import FORMATS, MASK_FORMATS, format_of, mask_suffix, stem_of, suffix_of
 from calque.io.model import Format, Header, Volume
 from calque.io.raster import write_png
 from calque.io.reading import (
@@ -16,6 +16,7 @@ from calque.io.writing import write_image, write_labels
 
 __all__ = [
     "FORMATS",
+    "MASK_FORMATS",
     "Format",
     "Header",
     "Volume",

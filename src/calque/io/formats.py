@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calque.errors import ReadError
+from calque.errors import InputError, ReadError
 from calque.io import itk, nifti, numpy_files, picture, tiff
 from calque.io.model import Format
 
@@ -75,9 +75,30 @@ def format_of(path: Path) -> Format:
     )
 
 
-def mask_suffix(scan: Path) -> str:
-    """In which format the label map of this scan is written: pictures as pictures, volumes as NIfTI."""
-    suffix = suffix_of(scan)
+MASK_FORMATS: dict[str, str | None] = {
+    "auto": None,
+    "nifti": ".nii.gz",
+    "png": ".png",
+    "tiff": ".tif",
+    "mha": ".mha",
+    "nrrd": ".nrrd",
+}
+"""Name -> suffix of label maps; None: pictures as pictures, volumes as NIfTI."""
+
+
+def mask_suffix(scan: Path, wanted: str = "auto") -> str:
+    """In which format the label map of this scan is written.
+
+    Raises:
+        InputError: `wanted` is not in `MASK_FORMATS`.
+    """
+    if wanted not in MASK_FORMATS:
+        raise InputError(
+            "There is no such format of label maps", got=wanted, expected=", ".join(MASK_FORMATS)
+        )
+    chosen, suffix = MASK_FORMATS[wanted], suffix_of(scan)
+    if chosen is not None:
+        return chosen
     if suffix is None or not FORMATS[suffix].picture:
         return ".nii.gz"
     return suffix if FORMATS[suffix] is TIFF else ".png"

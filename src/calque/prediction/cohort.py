@@ -172,6 +172,7 @@ def predict(  # noqa: PLR0913  (the options of a public function, each of its ow
     overlay: bool = False,
     objects: bool = False,
     overwrite: bool = False,
+    form: str = "auto",
     progress: Progress = SILENT,
 ) -> CohortResult:
     """Predict scans from files and write label maps on the scans' own grids.
@@ -187,13 +188,14 @@ def predict(  # noqa: PLR0913  (the options of a public function, each of its ow
         overlay: also `<case>_overlay.png`: slices with the classes in their colours.
         objects: also `<case>_objects.csv` and `.json`: every connected component.
         overwrite: whether finished scans are predicted again.
+        form: of label maps that go into a folder, a key of `calque.io.MASK_FORMATS`.
         progress: who is told.
 
     Raises:
         InputError: nothing to predict, two scans of one name, a label map that would replace a scan.
     """
     scans = find_scans(inputs, predictor.plan.channels)
-    paths = _outputs(scans, Path(output))
+    paths = _outputs(scans, Path(output), form)
     books = _Books(predictor, paths, Path(output), Extras(overlay, objects))
     skipped = set() if overwrite else {scan.id for scan in scans if books.finished(scan)}
     todo = [scan for scan in scans if scan.id not in skipped]
@@ -292,7 +294,7 @@ class _Run:
             self.done.append(done)
 
 
-def _outputs(scans: Sequence[Scan], output: Path) -> dict[str, Path]:
+def _outputs(scans: Sequence[Scan], output: Path, form: str) -> dict[str, Path]:
     """Where each scan's label map goes.
 
     Raises:
@@ -308,7 +310,8 @@ def _outputs(scans: Sequence[Scan], output: Path) -> dict[str, Path]:
             "This is not a folder", where=output, expected="a folder, or a name that ends in .nii.gz"
         )
     paths = {
-        scan.id: output if single else output / f"{scan.id}{mask_suffix(scan.paths[0])}" for scan in scans
+        scan.id: output if single else output / f"{scan.id}{mask_suffix(scan.paths[0], form)}"
+        for scan in scans
     }
     lost = {path.resolve() for path in paths.values()} & {p.resolve() for scan in scans for p in scan.paths}
     if lost:
