@@ -271,7 +271,8 @@ def test_pictures_become_pictures_unless_asked_otherwise(predictor, tmp_path):
     for path in ("a.png", "b.tif", "c.png"):
         written = read_labels(tmp_path / "out" / path, predictor.plan.labels)
         np.testing.assert_array_equal(written.array, values)
-    assert Pillow.open(tmp_path / "out" / "a.png").mode == "P"
+    with Pillow.open(tmp_path / "out" / "a.png") as picture:
+        assert picture.mode == "P"
     predict(predictor, tmp_path / "in", tmp_path / "volumes", form="nifti")
     assert names(tmp_path / "volumes") == {"a.nii.gz", "b.nii.gz", "c.nii.gz"}
     with pytest.raises(InputError, match="nifti, png"):
