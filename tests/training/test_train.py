@@ -20,6 +20,7 @@ from calque.phantoms import write_phantoms
 from calque.planning import Augmentation, Normalisation, Plan, Schedule
 from calque.training import TrainOptions, train
 from calque.training.run import RunFolder, read_history
+from calque.training.validate import Ending
 
 STEPS = 8
 TWO_FOLDS = TrainOptions(folds=2)
@@ -226,8 +227,38 @@ def test_pictures_train_as_volumes_do(tmp_path: Path) -> None:
             "kernels": ((1, 3, 3), (1, 3, 3)),
         }
     )
+    seen = make_plan().fingerprint
     plan = plan_for(
-        data, spacing=(1.0, 1.0, 1.0), patch=(1, 32, 32), network=network, schedule=Schedule(steps=3)
+        data,
+        spacing=(1.0, 1.0, 1.0),
+        patch=(1, 32, 32),
+        network=network,
+        schedule=Schedule(steps=3),
+        fingerprint=seen.model_copy(update={"intensities": 3 * seen.intensities}),
     )
     model = train(data, plan, tmp_path / "run", TWO_FOLDS)
     assert set(model.card.scores) == {f"Dice {name}" for name in data.labels.names}
+
+
+def test_the_model_learns_from_validation_what_its_predictions_are_worth(tmp_path: Path) -> None:
+    data = open_dataset(
+        write_phantoms(tmp_path / "data", "mr_brain", 6, shape=(12, 20, 18), spacing=(8, 8, 8))
+    )
+    mirrored = Augmentation(mirror=(False, False, True))
+    plan = plan_for(data, schedule=Schedule(steps=3), augmentation=mirrored)
+    learned = train(data, plan, tmp_path / "run", TWO_FOLDS).card.learned
+    assert [parity.precision for parity in learned.parity] == ["bf16"]
+    assert {trial.mode for trial in learned.mirror} == {"off", "interleaved", "full"}
+    assert learned.calibration is not None
+    assert learned.calibration.cases == 3
+
+
+def test_studying_takes_its_share_of_the_budget_or_is_left_out() -> None:
+    plain = make_plan(schedule=Schedule(seconds=1000))
+    assert Ending.plan(plain, 40, 0.1) == Ending(40, 20, pytest.approx(1.15 * (4 + 4)))
+    assert Ending.plan(plain, 40, 5.0).studied == 5  # 50 s, two runs of 5 s a case
+    assert Ending.plan(plain, 40, 10.0).studied == 0  # two cases teach nothing
+    mirrored = make_plan(schedule=Schedule(seconds=1000), augmentation=Augmentation())
+    assert Ending.plan(mirrored, 40, 1.0).studied == 4
+    assert Ending.plan(make_plan(), 2, 0.1).studied == 0
+    assert Ending.plan(make_plan(), 30, 100.0).studied == 20  # steps rule, not time

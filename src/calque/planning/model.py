@@ -200,6 +200,8 @@ class Plan(Value):
     def _consistent(self) -> Self:
         if len(self.normalisation) != len(self.channels):
             raise ValueError("normalisation needs one entry per channel")
+        if len(self.fingerprint.intensities) not in (0, len(self.channels)):
+            raise ValueError("fingerprint.intensities needs one entry per channel")
         if self.network.inputs != len(self.channels):
             raise ValueError(f"the network takes {self.network.inputs} channels, not {len(self.channels)}")
         if self.network.outputs != self.labels.outputs:

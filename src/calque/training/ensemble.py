@@ -11,6 +11,7 @@ from calque import __version__
 from calque.errors import ModelError
 from calque.evaluation import Scores
 from calque.model import Card, Model
+from calque.prediction.learned import merge_learned
 from calque.training.run import RunFolder, Split
 from calque.training.state import TrainingState
 
@@ -70,5 +71,6 @@ def _merge(cards: Sequence[Card]) -> Card:
             "scores": {name: round(sum(values) / len(values), 4) for name, values in scores.items()},
             "seconds": sum(card.seconds for card in cards),
             "steps": max(card.steps for card in cards),
+            "learned": merge_learned([card.learned for card in cards]),
         }
     )

@@ -14,6 +14,7 @@ from calque.io import write_text_atomic
 from calque.model import Model
 from calque.planning import Plan, Schedule
 from calque.prediction import PredictOptions, Predictor
+from calque.prediction.learned import Learned
 from calque.preparation import Store, prepare
 from calque.progress import SILENT, Progress
 from calque.training.ensemble import ensemble, fold_card
@@ -23,7 +24,7 @@ from calque.training.options import TrainOptions
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
 from calque.training.state import TrainingState, fresh_state, load_state
-from calque.training.validate import QuickValidator, average_network, rehearse, validate
+from calque.training.validate import Ending, QuickValidator, average_network, rehearse, study, validate
 from calque.training.watch import Watch
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def train(
     setting = Setting(dataset, plan, options, folder.fold(options.fold), split, store)
     if not setting.folder.model.exists():
         _begin(setting)
-        state = _train_weights(setting, clock, progress)
-        _finish(setting, state, progress)
+        state, ending = _train_weights(setting, clock, progress)
+        _finish(setting, state, ending, progress)
     model = ensemble(folder)
     model.save(folder.model)
     return model
@@ -157,7 +158,7 @@ def _begin(setting: Setting) -> None:
     write_text_atomic(setting.folder.split, setting.split.to_json())
 
 
-def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> TrainingState:
+def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> tuple[TrainingState, Ending]:
     plan, options, folder = setting.plan, setting.options, setting.folder
     device = choose_device(options)
     keep_freed_memory()
@@ -165,8 +166,9 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
     if options.resume and folder.checkpoint.exists():
         load_state(state, folder.checkpoint)
         clock.before = max(clock.before, state.seconds)
-    reserve = rehearse(_predictor(plan, state), setting.dataset, setting.split.validation)
-    plan = plan.model_copy(update={"schedule": _with_reserve(plan.schedule, reserve)})
+    each = rehearse(_predictor(plan, state), setting.dataset, setting.split.validation)
+    ending = Ending.plan(plan, len(setting.split.validation), each)
+    plan = plan.model_copy(update={"schedule": _with_reserve(plan.schedule, ending.seconds)})
     sampler = Sampler(setting.store, setting.split.train, plan, options.seed)
     quick = QuickValidator(setting.store, setting.split.validation, plan)
     with Watch(state, plan.labels, folder, quick, progress) as watch:
@@ -178,7 +180,7 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
             got=f"{clock.seconds():.0f} s for checking, planning and preparing",
             fix="give a larger --budget",
         )
-    return state
+    return state, ending
 
 
 def choose_device(options: TrainOptions) -> torch.device:
@@ -196,7 +198,8 @@ def choose_device(options: TrainOptions) -> torch.device:
 
 
 def _predictor(plan: Plan, state: TrainingState) -> Predictor:
-    return Predictor(plan, [average_network(plan, state.average)], PredictOptions(precision=plan.precision))
+    options = PredictOptions(engine="torch", precision=plan.precision)  # no conversion for passing weights
+    return Predictor(plan, [average_network(plan, state.average)], options)
 
 
 def _with_reserve(schedule: Schedule, reserve: float) -> Schedule:
@@ -218,13 +221,17 @@ def _with_reserve(schedule: Schedule, reserve: float) -> Schedule:
     return schedule.model_copy(update={"seconds": left})
 
 
-def _finish(setting: Setting, state: TrainingState, progress: Progress) -> None:
-    plan = setting.plan
+def _finish(setting: Setting, state: TrainingState, ending: Ending, progress: Progress) -> None:
+    """Validate, let the model learn what its own predictions are worth, and write it."""
+    plan, options, dataset = setting.plan, setting.options, setting.dataset
     scores: Scores | None = None
+    learned = Learned()
     if setting.split.validation:
         predictor = _predictor(plan, state)
-        scores = validate(predictor, setting.dataset, setting.split.validation, setting.folder, progress)
+        scores = validate(predictor, dataset, setting.split.validation, setting.folder, progress)
+        with progress.task("studying its predictions", ending.studied) as task:
+            chosen = setting.split.validation[: ending.studied]
+            learned = study(plan, state.average, dataset, chosen, task)
     weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
-    options = setting.options
-    card = fold_card(setting.dataset.name, str(options.fold), options.seed, setting.split, state, scores)
-    Model(plan, (weights,), card).save(setting.folder.model)
+    card = fold_card(dataset.name, str(options.fold), options.seed, setting.split, state, scores)
+    Model(plan, (weights,), card.model_copy(update={"learned": learned})).save(setting.folder.model)

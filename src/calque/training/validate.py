@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,17 +14,23 @@ from calque.dataset import Case, Dataset
 from calque.dataset.model import MaskRule
 from calque.dataset.reading import read_mask, read_scan
 from calque.evaluation import CaseScore, Scores, score_case, summarise
+from calque.image import Image, LabelMap
 from calque.io import mask_suffix, write_labels
 from calque.nets import build
 from calque.parallel import map_bounded
 from calque.planning import Plan
 from calque.prediction import Predictor
 from calque.prediction.engines import EngineOptions, make_engine
+from calque.prediction.learn import MODES, learn
+from calque.prediction.learned import Learned
 from calque.prediction.windows import Tiling, sliding_window
 from calque.preparation import Store
-from calque.progress import Progress
+from calque.progress import Progress, Task
 from calque.training.run import FoldFolder
 
+STUDIED_CASES = 20
+FEWEST_STUDIED = 3
+STUDY_SHARE = 0.05
 QUICK_CASES = 20
 """Cases of the quick validation; more would take time from training and change the picture little."""
 
@@ -75,7 +81,7 @@ def average_network(plan: Plan, average: dict[str, Tensor]) -> nn.Module:
 
 
 def rehearse(predictor: Predictor, dataset: Dataset, cases: Sequence[str]) -> float:
-    """Seconds that a full validation of `cases` will take, from doing two of them before training begins.
+    """Seconds that a whole validation case takes, from doing two of them before training begins.
 
     It also proves that the whole way to the end works while nothing is lost yet.
     """
@@ -85,7 +91,53 @@ def rehearse(predictor: Predictor, dataset: Dataset, cases: Sequence[str]) -> fl
     _score(predictor, trial[0], dataset.rule, None)  # the first call is slower: memory, kernels
     begin = time.monotonic()
     _score(predictor, trial[1], dataset.rule, None)
-    return 1.15 * len(cases) * (time.monotonic() - begin)
+    return time.monotonic() - begin
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What happens after the last step.
+
+    Args:
+        validated: cases that are predicted and scored.
+        studied: how many of them also teach the model about its predictions: precision, mirroring,
+            postprocessing, confidence.
+        seconds: what both will take.
+    """
+
+    validated: int
+    studied: int
+    seconds: float
+
+    @classmethod
+    def plan(cls, plan: Plan, cases: int, each: float) -> Ending:
+        """From the number of validation cases and the seconds that one of them takes.
+
+        Studying takes a few predictions per case: it gets a twentieth of a budget in seconds, and is left out
+        where that suffices for fewer than three cases.
+        """
+        runs = 2 + 9 * any(plan.augmentation.mirror)  # once as it is, once calibrated; interleaved and full
+        studied = min(cases, STUDIED_CASES)
+        if plan.schedule.seconds is not None and each > 0:
+            studied = min(studied, int(STUDY_SHARE * plan.schedule.seconds / (runs * each)))
+        studied = studied if studied >= FEWEST_STUDIED else 0
+        return cls(cases, studied, 1.15 * each * (cases + runs * studied))
+
+
+def study(
+    plan: Plan, average: dict[str, Tensor], dataset: Dataset, cases: Sequence[str], task: Task
+) -> Learned:
+    """What validation cases tell about predictions; see `calque.prediction.learn`."""
+    if not cases:
+        return Learned()
+
+    def pairs() -> Iterator[tuple[Image, LabelMap]]:
+        for case in _cases(dataset, cases):
+            yield read_scan(case.images, plan.channels), read_mask(case, plan.labels, dataset.rule)
+            task.advance(note=case.id)
+
+    modes = MODES if any(plan.augmentation.mirror) else MODES[:1]
+    return learn(plan, [average_network(plan, average)], pairs(), modes=modes)
 
 
 def validate(
