@@ -12,6 +12,7 @@ from calque.evaluation import evaluate
 from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.io import write_labels
+from calque.labels import Labels
 
 from .maps import LABELS, cube, label_map
 
@@ -180,3 +181,24 @@ def test_what_lies_beside_a_mask_is_no_mask(folders):
         evaluate(predicted, truth, probabilities=predicted)
     with pytest.raises(InputError, match="need probabilities"):
         evaluate(predicted, truth, metrics=["ece"])
+
+
+def test_an_empty_prediction_adds_no_class(folders):
+    predicted, truth = folders
+    (truth.parent / "dataset.json").unlink()
+    for path in truth.iterdir():
+        write_labels(label_map(7 * cube(2, 6), Labels.from_names({"organ": 7})), path)
+    for k, path in enumerate(sorted(predicted.iterdir())):
+        size = 6 if k else 2  # nothing at all in the first
+        write_labels(label_map(7 * cube(2, size), Labels.from_names({"organ": 7})), path)
+    assert evaluate(predicted, truth).labels.names == ("class 7",)
+
+
+def test_a_table_of_labels_beside_the_truth_rules(folders):
+    predicted, truth = folders
+    for path in truth.iterdir():
+        write_labels(label_map(255 * cube(2, 6), Labels.from_names({"white": 255})), path)
+    (truth / "manifest.labels.csv").write_text("name,value,stored\nliver,1,255\n")
+    scores = evaluate(predicted, truth)
+    assert scores.labels.names == ("liver",)
+    assert [c.classes["liver"].values["dice"] for c in scores.cases] == pytest.approx([1.0, 27 / 64, 0.0])

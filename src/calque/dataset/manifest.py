@@ -61,9 +61,8 @@ def read_manifest(path: Path) -> Dataset:
     cases = tuple(_case(path, number, row, images, masks) for number, row in rows)
     if not cases:
         raise DatasetError("The manifest lists no case", where=path)
-    table = labels_beside(path)
-    if table.is_file():
-        labels, rule = parse_labels(table, read_table(table)[1])
+    if labels_beside(path).is_file():
+        labels, rule = read_label_table(path)
     else:
         labels, coding = labels_from_cases(cases, path)
         rule = MaskRule(coding=coding)
@@ -80,6 +79,16 @@ def read_manifest(path: Path) -> Dataset:
         rule=rule,
         patients="manifest" if any(row.get("patient") for _, row in rows) else None,
     )
+
+
+def read_label_table(manifest: Path) -> tuple[Labels, MaskRule]:
+    """What the table of labels beside a manifest says.
+
+    Raises:
+        DatasetError: it cannot be understood; the row is named.
+    """
+    table = labels_beside(manifest)
+    return parse_labels(table, read_table(table)[1])
 
 
 def write_manifest(dataset: Dataset, path: Path) -> None:

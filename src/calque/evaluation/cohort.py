@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from calque.dataset.manifest import MANIFEST_CSV, labels_beside, read_label_table
 from calque.dataset.msd import MANIFEST, read_manifest_labels
 from calque.errors import CalqueError, InputError
 from calque.evaluation.case import Tolerance, score_case, targets, tolerance_by_target
@@ -20,7 +21,7 @@ from calque.evaluation.subjects import read_subjects
 from calque.evaluation.summary import summarise
 from calque.image import LabelMap
 from calque.io import read_labels
-from calque.labels import Labels
+from calque.labels import PLAIN, Coding, Labels
 from calque.ops.regrid import regrid_labels
 from calque.ops.skeleton import skeleton
 from calque.parallel import map_bounded
@@ -37,6 +38,7 @@ class Rules:
         lesion_iou: above which IoU two objects match.
         resample: whether a prediction on another grid is brought onto that of the truth; else it is an error.
         probabilities: folder of `case_probabilities.npz` or nnU-Net's `case.npz`, for calibration.
+        coding: what the truth's files store in place of label values.
     """
 
     metrics: Sequence[str] = DEFAULT
@@ -44,6 +46,7 @@ class Rules:
     lesion_iou: float = 0.5
     resample: bool = False
     probabilities: Path | None = None
+    coding: Coding = PLAIN
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     Args:
         predicted: a folder of masks, or one file.
         truth: the same kind.
-        labels: what the values mean; by default a `dataset.json` in the folder of the truth or above it says
-            so, else each value N found is "class N".
+        labels: what the values mean; by default a `manifest.labels.csv` or a `dataset.json` in the folder of
+            the truth or above it says so (the former also what the truth's files store), else each value N
+            found is "class N".
         metrics: see `Rules`, with the four that follow; `probabilities` adds ece and brier.
         tolerance_mm: see `Rules`.
         lesion_iou: see `Rules`.
@@ -105,7 +109,8 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     listed = None if manifest is None else read_subjects(manifest)
     subjects = listed if groups is None else read_subjects(groups)
     if labels is None:
-        labels = _labels_beside(Path(truth))
+        labels, coding = _labels_beside(Path(truth))
+        rules = replace(rules, coding=coding)
     _require_sense(rules, labels)
     known = (
         (subjects.patients if subjects else {}) | (listed.patients if listed else {}) | dict(patients or {})
@@ -161,8 +166,10 @@ def _score_all(
 
 
 def _score(job: Job, labels: Labels | None, rules: Rules) -> _Scored:
-    truth, predicted = read_labels(job.truth, labels), read_labels(job.predicted, labels)
-    shared = labels or _union([truth.labels, predicted.labels])
+    truth = read_labels(job.truth, labels, rules.coding)
+    predicted = read_labels(job.predicted, labels)
+    holding = [one.labels for one in (truth, predicted) if one.array.any()]  # an empty mask names no class
+    shared = labels or _union(holding or [truth.labels])
     tolerance = rules.tolerance_mm
     if isinstance(tolerance, Mapping):  # derived labels: this case may hold some of the classes only
         tolerance = {name: tolerance[name] for name in targets(shared) if name in tolerance}
@@ -188,10 +195,13 @@ def _union(found: Sequence[Labels]) -> Labels:
     return Labels.from_names({label.name: label.value for labels in found for label in labels.classes})
 
 
-def _labels_beside(truth: Path) -> Labels | None:
-    """From the `dataset.json` of a Medical Segmentation Decathlon or nnU-Net folder, where there is one."""
+def _labels_beside(truth: Path) -> tuple[Labels | None, Coding]:
+    """From a manifest's table of labels or a `dataset.json`, where one is; and what the truth stores."""
     folder = truth if truth.is_dir() else truth.parent
-    for path in (folder / MANIFEST, folder.parent / MANIFEST):
-        if path.is_file():
-            return read_manifest_labels(path)
-    return None
+    for place in (folder, folder.parent):
+        if labels_beside(place / MANIFEST_CSV).is_file():
+            labels, rule = read_label_table(place / MANIFEST_CSV)
+            return labels, rule.coding
+        if (place / MANIFEST).is_file():
+            return read_manifest_labels(place / MANIFEST), PLAIN
+    return None, PLAIN
