@@ -73,6 +73,15 @@ def test_windows_of_several_sizes_and_of_any_layout(name: str) -> None:
         np.testing.assert_allclose(engine(x).numpy(), expected(nets, x), atol=2e-5)
 
 
+def test_calls_of_one_and_of_many_windows_in_turn(name: str) -> None:
+    nets = networks()
+    engine = make_engine(name, nets, EngineOptions("f32", streams=2))
+    for count in (3, 1, 3, 1, 1, 2, 5):
+        x = windows(count) * count
+        np.testing.assert_allclose(engine(x).numpy(), expected(nets, x), atol=5e-5)
+        del x
+
+
 def test_precision_is_what_was_asked_for(name: str) -> None:
     nets, x = networks(), windows(1)
     right = expected(nets, x)

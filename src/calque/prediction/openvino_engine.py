@@ -113,6 +113,10 @@ def save_converted(model: Any, folder: Path) -> Path:
     return folder / _FILE
 
 
+def _ignore(request: openvino.InferRequest, number: object) -> None:
+    """What is done when a request ends that is waited for."""
+
+
 class OpenVINOEngine:
     """OpenVINO on the processor; see `calque.prediction.engines.Engine`.
 
@@ -149,8 +153,11 @@ class OpenVINOEngine:
         queue = self._queue((1, *windows.shape[1:]))
         arrays = windows.contiguous().numpy()
         if len(arrays) == 1:
+            # inputs are copied: a shared one would stay the request's buffer after it is freed, and the next
+            # copy would be written there
+            queue.set_callback(_ignore)
             request = queue[0]
-            request.infer([arrays], share_inputs=True)
+            request.infer([arrays])
             return torch.from_numpy(request.get_output_tensor().data)
         first = tuple(queue[0].get_output_tensor().shape[1:])
         result = np.empty((len(arrays), *first), np.float32)
