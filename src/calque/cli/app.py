@@ -57,6 +57,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "objects": files.objects,
     "measure": measure.measure,
     "convert": files.convert,
+    "frames": files.frames,
     "phantom": files.phantom,
     "import": importing.import_model,
     "export": exporting.export_model,

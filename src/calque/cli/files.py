@@ -1,4 +1,4 @@
-"""Verbs on single files and folders of files: objects, convert, phantom."""
+"""Verbs on single files and folders of files: objects, convert, frames, phantom."""
 
 from __future__ import annotations
 
@@ -77,6 +77,27 @@ def convert(
     spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
     screen.say(f"{output}: {shape} voxels (z, y, x) of {spacing} mm, axes {grid.orientation}")
     screen.json({"output": output, "shape": grid.shape, "spacing": grid.spacing, "axes": grid.orientation})
+
+
+def frames(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="GIF, cine TIFF or video.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the frames go.")],
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="Each Nth frame alone.")] = 1,
+    mask: Annotated[bool, typer.Option("--mask", help="They are masks: keep indices of a palette.")] = False,
+    json: Json = None,
+) -> None:
+    """Write the frames of moving pictures as PNG: cases of one patient, since neighbours look alike.
+
+    [dim]Example: calque frames echo_07.mp4 -o scans/images --every 5[/dim]
+    """
+    from calque.io import write_frames
+
+    screen = Screen(json)
+    written = write_frames(source, output, every=every, mask=mask)
+    screen.say(f"{len(written)} frames in {output}, from {written[0].name}")
+    screen.json({"folder": output, "frames": written})
 
 
 def phantom(

@@ -19,6 +19,7 @@ RULES = (
     # "SC-HF-I-01-IM-0001-0068".
     r"(?i)^(.*\d.*?)[-_. ](?:im|img|image|sl|slice|fr|frame|z|t|time|tp|visit|ses|scan|phase|day)"
     r"[-_]?\d+(?=\D|$)",
+    r"(?i)^(.+)_frame_\d+$",  # as `write_frames` names them
     r"(?i)^((?:patient|pat|pt|subject|subj|case)[-_]?\d+)[-_. ]",
 )
 """Tried in this order; each has one group."""

@@ -2,6 +2,7 @@
 
 from calque.io.atomic import atomic_path, write_bytes_atomic, write_text_atomic
 from calque.io.formats import FORMATS, MASK_FORMATS, format_of, mask_suffix, stem_of, suffix_of
+from calque.io.frames import read_frames, write_frames
 from calque.io.model import Format, Header, Volume
 from calque.io.raster import write_png
 from calque.io.reading import (
@@ -24,6 +25,7 @@ __all__ = [
     "format_of",
     "label_values",
     "mask_suffix",
+    "read_frames",
     "read_header",
     "read_image",
     "read_labels",
@@ -32,6 +34,7 @@ __all__ = [
     "stem_of",
     "suffix_of",
     "write_bytes_atomic",
+    "write_frames",
     "write_image",
     "write_labels",
     "write_png",

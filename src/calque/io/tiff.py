@@ -90,7 +90,7 @@ def read_header(path: Path) -> Header:
     Raises:
         ReadError: missing, damaged, or laid out in a way that is not understood.
     """
-    with _opened(path) as file:
+    with opened_tiff(path) as file:
         return _layout(file, path, mask=False).header
 
 
@@ -140,7 +140,7 @@ def _ome(shape: tuple[int, ...], kind: str, spacing: Spacing, colours: bool) -> 
 
 
 def _read(path: Path, *, mask: bool) -> Volume:
-    with _opened(path) as file:
+    with opened_tiff(path) as file:
         layout = _layout(file, path, mask=mask)
         try:
             array = np.asarray(file.series[0].asarray(maxworkers=1))
@@ -303,7 +303,7 @@ def _resolution(page: TiffPage, unit: float | None) -> tuple[float | None, float
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TiffFile]:
+def opened_tiff(path: Path) -> Iterator[TiffFile]:
     """The file with its tags; whatever the decoder raises becomes ReadError."""
     import tifffile
 
