@@ -158,6 +158,14 @@ def two_positions(image: Path, _: Path, random: Random) -> None:
     replace(image, again.to_bytes())
 
 
+def without_position(image: Path, _: Path, random: Random) -> None:
+    loaded = nib.load(image)
+    again = nib.Nifti1Image(np.asanyarray(loaded.dataobj), loaded.affine)
+    again.set_qform(None, 0)
+    again.set_sform(None, 0)
+    replace(image, again.to_bytes())
+
+
 def padded(image: Path, mask: Path, random: Random) -> None:
     axis, times = int(random.integers(3)), int(random.integers(4, 7))
     for path in (image, mask):
@@ -239,17 +247,17 @@ def colours(array: np.ndarray, _: Random) -> np.ndarray:
 
 
 def misplaced(_: Path, mask: Path, random: Random) -> None:
-    """Flipped along axes, or moved by a fifth to a third of the image, until little is where it was."""
+    """Flipped along axes, or moved by a quarter or more of the image, until little is where it was."""
     array, affine = load(mask)
     for _try in range(100):
         if random.integers(2):
             flips = [slice(None, None, random.choice((-1, 1))) for _ in range(3)]
             wrong = array[tuple(flips)]
         else:
-            by = [int(random.choice((-1, 0, 1)) * random.uniform(0.2, 0.33) * n) for n in array.shape]
+            by = [int(random.choice((-1, 0, 1)) * random.uniform(0.25, 0.4) * n) for n in array.shape]
             wrong = ndimage.shift(array, by, order=0)
         kept = np.count_nonzero((wrong > 0) & (array > 0)) / np.count_nonzero(array)
-        if kept < 0.4 and np.count_nonzero(wrong) > 0.5 * np.count_nonzero(array):
+        if kept < 0.3 and np.count_nonzero(wrong) > 0.5 * np.count_nonzero(array):
             save(mask, np.ascontiguousarray(wrong), affine)
             return
     raise ValueError(f"{mask}: no flip or shift moves this mask enough")
@@ -261,6 +269,7 @@ DAMAGES: dict[str, tuple[tuple[str, Callable[[Path, Path, Random], None]], ...]]
     "unreadable": (("garbage or flipped bits", unreadable),),
     "truncated": (("cut", truncated),),
     "wrong-suffix": (("plain bytes named .gz", wrong_suffix),),
+    "no-position": (("codes of 0", without_position),),
     "positions-disagree": (("qform moved", two_positions),),
     "direction-skewed": (("tiny", both(shear(0.001, 0.01))), ("large", both(shear(0.05, 0.3)))),
     "spacing-absurd": (("other unit", both(absurd)),),
@@ -345,7 +354,7 @@ def twin_across(root: Path, cases: list[str], random: Random) -> None:
 def patient_across(root: Path, cases: list[str], random: Random) -> str:
     case = str(random.choice(cases))
     tested(root, case, f"{case}_later", lambda a: a + np.asarray(random.integers(1, 4, a.shape), a.dtype))
-    return r"^([a-z]+_\d+)"
+    return r"^(.*?_\d+)"
 
 
 WHOLE: dict[str, tuple[str, Callable[[Path, list[str], Random], str | None]]] = {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from calque.cli import app as application
-from calque.cli.app import VERBS, run
+from calque.cli.app import VERBS, app, run
 from calque.cli.screen import plain
 from calque.errors import ReadError
 from calque.geometry import Grid
@@ -45,7 +45,8 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
 
 def test_the_verbs_are_those_of_the_readme() -> None:
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^    calque (\w+)", readme, re.MULTILINE)) == set(VERBS)
+    groups = {group.name for group in app.registered_groups}
+    assert set(re.findall(r"^    calque (\w+)", readme, re.MULTILINE)) == set(VERBS) | groups
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ ENOUGH = 12
 SUSPECT = -6.0
 """Robust standard deviations below the cohort, with those below the best copy of the mask added."""
 
-_VOXELS = 2**16
+_VOXELS = 60_000
 _POINTS = 256
 _CHANNELS = 3
 _CLASSES = 3
@@ -61,7 +61,7 @@ def place(image: NDArray[np.generic], mask: NDArray[np.integer], grid: Grid) -> 
     """Measure (channel, z, y, x) under (z, y, x); None where mask or image is the same all over."""
     change = Reorientation.between(grid, "SPL")
     step = tuple(_steps(change.grid(grid).shape))
-    small = change.apply(image[:_CHANNELS])[(slice(None), *step)]
+    small = _different(change.apply(image[:_CHANNELS])[(slice(None), *step)])
     marked = change.apply(mask)[step]
     values = np.unique(marked)
     outside = np.flatnonzero(marked == 0)
@@ -126,7 +126,7 @@ def _scores(cases: Sequence[Placement], values: Sequence[int]) -> Floats:
     away = _over_classes(np.einsum("nkcf,kf->nkc", means[:, :, :, 0] - middle[None, :, None], far))
     contrast = means[:, :, :, 0, :local] - means[:, :, :, 1, :local]
     beside = _over_classes(np.einsum("nkcf,kf->nkc", contrast, near))
-    return away / _deviation(away[:, 0]) + beside / _deviation(beside[:, 0])
+    return away + beside
 
 
 def _direction(scatter: Floats, gap: Floats) -> Floats:
@@ -135,7 +135,13 @@ def _direction(scatter: Floats, gap: Floats) -> Floats:
 
 
 def _over_classes(scores: Floats) -> Floats:
-    """Mean of (case, class, copy) over the classes that a case has; NaN where it has none."""
+    """Mean of (case, class, copy) over the classes that a case has; NaN where it has none.
+
+    Each class is first put on its own scale: its median and robust deviation over the masks themselves.
+    """
+    own = scores[:, :, 0]
+    scale = np.array([_deviation(column) for column in own.T])
+    scores = (scores - np.nanmedian(own, axis=0)[:, None]) / scale[:, None]
     known = np.isfinite(scores)
     count = known.sum(axis=1)
     total = np.where(known, scores, 0.0).sum(axis=1)
@@ -153,6 +159,11 @@ def _steps(shape: Sequence[int]) -> list[slice]:
     while np.prod([-(-n // step) for n in shape]) > _VOXELS:
         step += 1
     return [slice(None, None, step) for _ in shape]
+
+
+def _different(image: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The first channel alone where all are equal: a grey picture stored in colours."""
+    return image[:1] if (image == image[:1]).all() else image
 
 
 def _features(image: NDArray[np.generic]) -> NDArray[np.float32]:
