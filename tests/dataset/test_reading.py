@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from calque.dataset.model import Case, MaskRule
-from calque.dataset.reading import read_mask, read_scan
+from calque.dataset.model import Case, Dataset, MaskRule
+from calque.dataset.reading import read_mask, read_scan, spacing_known
 from calque.errors import DatasetError, GeometryError, InputError
 from calque.geometry import Grid
 from calque.labels import Labels
@@ -90,3 +91,15 @@ def test_parts_lie_on_one_grid(tmp_path: Path) -> None:
         read_mask(Case("a", (), None, "a", parts=parts), LABELS, MaskRule(priority=("front", "back")))
     with pytest.raises(DatasetError, match="no mask"):
         read_mask(Case("a", (), None, "a"), LABELS)
+
+
+def test_whether_mm_are_mm(tmp_path: Path) -> None:
+    for k in range(2):
+        Picture.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / f"p{k}.png")
+    cases = tuple(Case(f"p{k}", (tmp_path / f"p{k}.png",), None, f"p{k}") for k in range(2))
+    dataset = Dataset("d", tmp_path, "manifest", ("grey",), LABELS, cases)
+    assert not spacing_known(dataset)
+    (tmp_path / "p0.png").write_bytes(b"broken")
+    assert not spacing_known(dataset)
+    volume = write(tmp_path / "v.nii.gz", scan(0))
+    assert spacing_known(replace(dataset, cases=(Case("v", (volume,), None, "v"),)))

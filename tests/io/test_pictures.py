@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
-from calque.errors import GeometryError, InputError, LabelError, ReadError
+from calque.errors import GeometryError, InputError, LabelError, MissingExtraError, ReadError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
-from calque.io import read_header, read_image, read_labels, write_image, write_labels
+from calque.io import read_frames, read_header, read_image, read_labels, write_image, write_labels
 from calque.labels import Coding, Labels
 
 GREY = np.random.default_rng(0).integers(0, 255, (8, 9), dtype=np.uint8)
@@ -281,3 +282,14 @@ def test_a_pair_of_header_and_voxels(tmp_path: Path) -> None:
     back = read_image(tmp_path / "a.mhd")
     np.testing.assert_array_equal(back.array[0], array)
     np.testing.assert_allclose(back.grid.spacing, (2.0, 0.6, 0.5))
+
+
+def test_missing_parts_name_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\n")
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(MissingExtraError, match=r"calque\[itk\]"):
+        read_header(tmp_path / "a.nrrd")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtraError, match=r"calque\[video\]"):
+        list(read_frames(tmp_path / "a.mp4"))

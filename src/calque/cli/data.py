@@ -100,12 +100,15 @@ def plan(
 def describe(screen: Screen, dataset: Dataset) -> None:
     """One line: layout, cases, channels, classes."""
     patients = len({case.patient for case in dataset.cases})
+    from calque.dataset.reading import spacing_known
+
+    unknown = "" if spacing_known(dataset) else "; size of pixels unknown: mm means pixels"
     first = dataset.cases[0] if dataset.cases else None
     told = "" if dataset.patients is None or first is None else f" (by {dataset.patients}: {first.patient!r})"
     screen.say(
         f"{dataset.name}: layout {dataset.layout}, {len(dataset.cases)} cases of {patients} patients{told}, "
         f"{len(dataset.annotated)} to learn from; channels {', '.join(dataset.channels)}; "
-        f"classes {', '.join(dataset.labels.names)}"
+        f"classes {', '.join(dataset.labels.names)}{unknown}"
     )
 
 

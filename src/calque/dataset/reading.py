@@ -9,11 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from calque.dataset.model import PLAIN_RULE, Case, MaskRule
-from calque.errors import DatasetError, GeometryError, LabelError
+from calque.dataset.model import PLAIN_RULE, Case, Dataset, MaskRule
+from calque.errors import DatasetError, GeometryError, InputError, LabelError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
-from calque.io import Volume, label_values, read_image, read_labels, read_mask_volume, read_volume
+from calque.io import (
+    Volume,
+    label_values,
+    read_header,
+    read_image,
+    read_labels,
+    read_mask_volume,
+    read_volume,
+)
 from calque.io.reading import grids_differ
 from calque.labels import BACKGROUND, Labels
 
@@ -92,6 +100,16 @@ def _resampled(volume: Volume, first: Volume, path: Path, reference: Path) -> ND
         cval=float(values.min()),
     )
     return np.asarray(moved, dtype=np.float32)[np.newaxis]
+
+
+def spacing_known(dataset: Dataset) -> bool:
+    """Whether the first readable image says how large its voxels are; if not, "mm" means pixels."""
+    for case in dataset.cases:
+        try:
+            return read_header(case.images[0]).spacing_known
+        except InputError:
+            continue  # `check` names it
+    return True
 
 
 def overlaps(one: Grid, other: Grid) -> bool:
