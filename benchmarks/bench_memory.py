@@ -1,8 +1,8 @@
 """Peak memory of predicting long scans: 512x512 voxels a slice, 3 and 1.5 mm, 25 and 118 classes.
 
-Each figure is a process of its own that loads a model, reads a scan from disk, predicts and writes; the network
-is light and random, for memory depends on windows, classes and slices, and not on what was learned. The forecast
-that Calque made before it began stands beside what the system measured (`ru_maxrss`).
+Each figure is a process of its own that loads a model, reads a scan from disk, predicts and writes; the
+network is light and random, for memory depends on windows, classes and slices, and not on what was learned.
+The forecast that Calque made before it began stands beside what the system measured (`ru_maxrss`).
 
     python benchmarks/bench_memory.py SLICES SPACING CLASSES    one figure, as JSON
 """
@@ -114,7 +114,8 @@ def predict(model: Path, scan: Path, limit: str) -> dict[str, float]:
 def main(slices: int, spacing: float, classes: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        maker = f"import bench_memory as b, pathlib; b.make(pathlib.Path({place!r}), {slices}, {spacing}, {classes})"
+        what = f"pathlib.Path({place!r}), {slices}, {spacing}, {classes}"
+        maker = f"import bench_memory, pathlib; bench_memory.make({what})"
         subprocess.run([sys.executable, "-c", maker], check=True, cwd=Path(__file__).parent)
         found = predict(folder / "model.calque", folder / "scan.nii.gz", LIMITS[spacing])
     print(json.dumps({"slices": slices, "spacing": spacing, "classes": classes, **found}))
