@@ -13,6 +13,7 @@ from calque.dataset.findings import Finding, finding
 from calque.dataset.image_rules import absurd
 from calque.dataset.model import Dataset
 from calque.dataset.placement import SUSPECT, suspicion
+from calque.labels import PLAIN
 
 ENOUGH = 5
 """Fewer cases than this have no "rest" to differ from; a class in fewer patients than this is rare."""
@@ -73,7 +74,7 @@ def classes(facts: Sequence[CaseFacts], dataset: Dataset) -> Iterator[Finding]:
             )
 
 
-def values(facts: Sequence[CaseFacts], dataset: Dataset) -> Iterator[Finding]:  # noqa: ARG001
+def values(facts: Sequence[CaseFacts], dataset: Dataset) -> Iterator[Finding]:
     """Declared values 1, 2, 3, ...: Calque takes others, most programs do not."""
     declared = dataset.labels.values
     if sorted(declared) != list(range(1, len(declared) + 1)):
@@ -81,7 +82,7 @@ def values(facts: Sequence[CaseFacts], dataset: Dataset) -> Iterator[Finding]:  
             "labels-gaps",
             expected=list(range(1, len(declared) + 1)),
             got=list(declared),
-            repairable=True,
+            repairable=dataset.rule.coding == PLAIN and not any(fact.case.parts for fact in facts),
         )
 
 
