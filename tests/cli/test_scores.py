@@ -177,6 +177,10 @@ def test_measure(folders, tmp_path, capsys):
         "case 0_class_1.obj",
         "case 0_class_2.obj",
     }
+    scan = str(tmp_path / "scans" / "case 3_0000.nii.gz")
+    assert run(["measure", f"{a}/case 0.nii.gz", "--images", scan, "--json", str(result)]) == 0
+    assert read(result)["measures"][0]["intensities"][0]["mean"] == 10.0
+    assert run(["measure", a, "--radiomics", str(tmp_path / "r.csv")]) == 2
     (Path(a) / "case 1.nii.gz").write_bytes(b"\x1f\x8b no")
     assert run(["measure", a]) == 1
     assert "case 1" in capsys.readouterr().out
