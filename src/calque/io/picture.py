@@ -170,7 +170,7 @@ def _spacing(picture: ImageFile) -> tuple[Spacing, bool]:
             y, x = (float(part) for part in written.split())
         except ValueError:
             return plane_spacing(None, None)
-        return ((x, y, x), True) if min(y, x) > 1e-6 and max(y, x) < 1e6 else plane_spacing(None, None)
+        return ((x, y, x), True) if min(y, x) > 2e-6 and max(y, x) < 1e6 else plane_spacing(None, None)
     dots = picture.info.get("dpi")
     if not isinstance(dots, tuple) or len(dots) != 2:
         return plane_spacing(None, None)

@@ -21,7 +21,7 @@ SCREENS = (72, 75, 90, 96, 100, 120, 144, 150, 180, 192, 200, 220, 240, 250, 300
 """Dots per inch that programs write without having measured anything: of screens and printers."""
 
 _INCH = 25.4
-_SMALLEST, _LARGEST = 1e-6, 100.0  # mm a pixel: a nanometre to a decimetre
+_SMALLEST, _LARGEST = 2e-6, 100.0  # mm a pixel: nanometres to a decimetre
 _MOST_PIXELS = 2**27
 
 RGB = ("red", "green", "blue")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,23 +24,19 @@ from calque.io.model import Header, Volume
 from calque.io.plane import (
     RGB,
     own_grid,
-    physical,
-    plane_spacing,
     require_own_grid,
     require_sane_size,
     without_alpha,
 )
 from calque.io.stream import truncated
 from calque.io.tiff_chain import require_chain
+from calque.io.tiff_spacing import spacing_of
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 _PACKED = 1500  # no codec of TIFF packs more than this many bytes into one, on average over a page
 _MOST_BYTES = 2**38
-_MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "nm": 1e-6, "pm": 1e-9, "inch": 25.4, "in": 25.4}
-_SYNONYMS = {"\u00b5m": "um", "\u03bcm": "um", "\\u00b5m": "um", "micron": "um", "microns": "um",
-             "micrometer": "um", "millimeter": "mm", "centimeter": "cm", "nanometer": "nm"}  # fmt: skip
 _OME_TYPES = {"u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32",
               "f4": "float", "f8": "double"}  # fmt: skip
 _WRITTEN_AS = {"b1": "u1", "f2": "f4"}
@@ -204,7 +199,7 @@ def _layout(file: TiffFile, path: Path, *, mask: bool) -> _Layout:
         raise _unclear(path, f"white as 0 in values of {series.dtype}", "save it with black as 0")
     alpha = any(int(k) in _ALPHA for k in page.extrasamples) and sizes.get("C", 1) in (2, 4)
     channels = 3 if palette is not None else sizes.get("C", 1) - int(alpha)
-    spacing, known = _spacing(file, page)
+    spacing, known = spacing_of(file, page)
     header = Header(
         own_grid((sizes.get("Z", 1), sizes["Y"], sizes["X"]), spacing),
         channels,
@@ -247,59 +242,6 @@ def _check_size(file: TiffFile, shape: Shape | tuple[int, ...], stored: Any, pat
         ends = [a + b for a, b in zip(one.dataoffsets, one.databytecounts, strict=False) if b]
         if max(ends, default=0) > size or (plain and not ends):
             raise truncated(path, f"{max(ends, default=0)} bytes", f"{size}")
-
-
-def _spacing(file: TiffFile, page: TiffPage) -> tuple[Spacing, bool]:
-    """(z, y, x) in mm, and whether it is known."""
-    if file.is_ome:
-        found = [_ome_length(file.pages.first.description, axis) for axis in "ZYX"]
-        return _filled(*found)
-    y, x = _resolution(page, None)
-    if file.is_imagej:
-        notes = file.imagej_metadata or {}
-        unit = _unit(str(notes.get("unit", "")))
-        y, x = (None, None) if unit is None else _resolution(page, unit)
-        depth = notes.get("spacing")
-        z = None if unit is None or not isinstance(depth, int | float) else abs(float(depth)) * unit
-        return _filled(z, y, x)
-    spacing, known = plane_spacing(y, x)
-    return spacing, known
-
-
-def _filled(z: float | None, y: float | None, x: float | None) -> tuple[Spacing, bool]:
-    """Where the depth alone is unknown, a slice counts as thick as a pixel is wide."""
-    if y is None or x is None or not all(1e-9 < v < 1e4 for v in (y, x)):
-        return plane_spacing(None, None)
-    return (z if z is not None and 1e-9 < z < 1e4 else x, y, x), True
-
-
-def _ome_length(xml: str, axis: str) -> float | None:
-    length = re.search(rf'PhysicalSize{axis}="([0-9.eE+-]+)"', xml)
-    unit = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', xml)
-    scale = _unit(unit[1]) if unit else _MM["um"]
-    try:
-        return None if length is None or scale is None else float(length[1]) * scale
-    except ValueError:
-        return None
-
-
-def _unit(name: str) -> float | None:
-    """Millimetres of a unit of length; None for "pixel" and what is unknown."""
-    plain = name.strip().lower()
-    return _MM.get(_SYNONYMS.get(plain, plain))
-
-
-def _resolution(page: TiffPage, unit: float | None) -> tuple[float | None, float | None]:
-    """Millimetres of a pixel (y, x) from the tags; `unit`: mm of the unit where another source names it."""
-    scale = unit or {2: 25.4, 3: 10.0}.get(int(page.resolutionunit))
-    if scale is None or "XResolution" not in page.tags or "YResolution" not in page.tags:
-        return None, None
-    try:
-        x, y = (float(a) / float(b) for a, b in (page.tags[f"{k}Resolution"].value for k in "XY"))
-    except (ValueError, ZeroDivisionError, TypeError):
-        return None, None
-    down, across = (scale / v if np.isfinite(v) and v > 0 else None for v in (y, x))
-    return (down, across) if unit is not None else (physical(down), physical(across))
 
 
 @contextmanager
