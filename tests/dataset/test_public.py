@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from tests.io.test_archive import archive
 
-from calque.dataset.public import PUBLIC, PublicSet, fetch, public_set, size_in_words
+from calque.dataset.public import PUBLIC, PublicSet, fetch, public_set
 from calque.errors import InputError, ReadError, ResourceError
+from calque.io.room import size_in_words
 
 _NOISE = hashlib.sha256(b"noise").digest() * 30_000
 FILES = {"Task99_Tiny/dataset.json": b"{}", "Task99_Tiny/imagesTr/a.nii.gz": _NOISE}

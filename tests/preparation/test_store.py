@@ -129,7 +129,7 @@ def test_a_mistake_of_our_own_is_not_a_sick_case(dataset: Dataset, tmp_path: Pat
 
 def test_too_little_room_is_said_before_anything_is_written(dataset, tmp_path, monkeypatch) -> None:
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(cohort.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(ResourceError, match="not enough room"):
         prepare(dataset, PLAN, tmp_path / "store")
     assert not (tmp_path / "store").exists()

@@ -23,7 +23,8 @@ def list_sets(json: Json = None) -> None:
 
     [dim]Example: calque datasets list[/dim]
     """
-    from calque.dataset.public import PUBLIC, size_in_words
+    from calque.dataset.public import PUBLIC
+    from calque.io.room import size_in_words
 
     screen = Screen(json)
     rows = [

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from calque.errors import InputError, ReadError, ResourceError
+from calque.errors import InputError, ReadError
 from calque.io.archive import unpack
+from calque.io.room import require_room, size_in_words
 from calque.progress import SILENT, Progress
 
 _CONNECT_SECONDS = 20
@@ -154,7 +155,7 @@ def fetch(wanted: PublicSet, folder: Path, *, cache: Path | None = None, progres
     kept = pooch.os_cache("calque") if cache is None else cache
     kept.mkdir(parents=True, exist_ok=True)
     archive = kept / wanted.url.rpartition("/")[2]
-    _require_room(wanted, folder, archive)
+    require_room(folder, wanted.size * (1 if archive.is_file() else 2), f"{wanted.name} and its archive")
     pooch.get_logger().setLevel(logging.WARNING)
     try:
         with progress.task(f"fetching {wanted.name} ({size_in_words(wanted.size)})", wanted.size) as task:
@@ -212,22 +213,3 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_CONNECT_SECONDS)  # noqa: S310
     return answer
-
-
-def _require_room(wanted: PublicSet, folder: Path, archive: Path) -> None:
-    needed = wanted.size if archive.is_file() else 2 * wanted.size
-    place = next(p for p in (folder, *folder.absolute().parents) if p.is_dir())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise ResourceError(
-            "There is not enough room for this dataset",
-            where=place,
-            expected=f"{size_in_words(needed)} free, for the archive and what is in it",
-            got=size_in_words(free),
-            fix="choose another disk",
-        )
-
-
-def size_in_words(size: int) -> str:
-    """ "28 MB", "7.6 GB": decimal units."""
-    return f"{size / _GB:.3g} GB" if size >= _GB else f"{size / 10**6:.3g} MB"

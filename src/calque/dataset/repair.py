@@ -20,6 +20,7 @@ from calque.dataset.mending import MENDERS, Bench, Mended, Repair, mend, sha256
 from calque.dataset.model import Case, Dataset
 from calque.errors import CalqueError, InputError, ResourceError
 from calque.io import atomic_path, stem_of, write_text_atomic
+from calque.io.room import require_room
 from calque.labels import Labels, Region
 from calque.parallel import map_bounded
 from calque.progress import SILENT, Progress
@@ -91,7 +92,7 @@ def repair(
     sick = {f.case for f in report.repairable if f.name in MENDERS}
     kept = [case for case in dataset.cases if case.id not in left_out]
     todo = [case for case in kept if case.id in sick or (renumbered and case.masks)]
-    _require_room(todo, kept if copy else (), output)
+    require_room(output, _needed(todo, kept if copy else ()), "the repaired dataset")
     bench = Bench(dataset, output, renumbered)
     made, failed = _mend_all(todo, bench, workers, progress)
     cases = [_listed(made.get(case.id, Mended(case)).case, output, copy) for case in kept]
@@ -217,20 +218,10 @@ def _require_free(dataset: Dataset, output: Path) -> None:
         )
 
 
-def _require_room(todo: Iterable[Case], copied: Iterable[Case], output: Path) -> None:
-    """Before anything is written."""
+def _needed(todo: Iterable[Case], copied: Iterable[Case]) -> int:
+    """Bytes that the new dataset may take."""
     changed = sum(_size(case) for case in todo) * _UNPACKED
-    needed = int((changed + sum(_size(case) for case in copied)) * _ROOM)
-    place = next(p for p in (output, *output.absolute().parents) if p.is_dir())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise ResourceError(
-            "There is not enough room for the repaired dataset",
-            where=place,
-            expected=f"{needed / 2**30:.2f} GB free",
-            got=f"{free / 2**30:.2f} GB",
-            fix="choose another disk, or repair without copying",
-        )
+    return int((changed + sum(_size(case) for case in copied)) * _ROOM)
 
 
 def _size(case: Case) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ import torch
 from calque.dataset import Case, Dataset
 from calque.dataset.failures import each_case, failure
 from calque.dataset.reading import read_mask, read_scan
-from calque.errors import DatasetError, PlanError, ResourceError
+from calque.errors import DatasetError, PlanError
+from calque.io.room import require_room
 from calque.planning.model import Plan
 from calque.planning.size import prepared_bytes
 from calque.preparation.case import prepare_image, prepare_labels
@@ -58,9 +58,8 @@ def prepare(
     with progress.task("Looking for what is prepared", len(cases)) as bar:
         keys, unread = each_case(lambda case: content_key(case, plan, dataset.rule), cases, workers, bar)
     missing = [case for case in cases if case.id in keys and not store.holds(keys[case.id])]
-    _require_room(
-        store.folder, prepared_bytes(plan.fingerprint, plan.spacing, len(plan.channels)) * len(missing)
-    )
+    size = prepared_bytes(plan.fingerprint, plan.spacing, len(plan.channels)) * len(missing)
+    require_room(store.folder, size, "the prepared cases")
 
     def make(case: Case) -> None:
         image = prepare_image(read_scan(case.images, plan.channels), plan)
@@ -73,19 +72,6 @@ def prepare(
     if failed:
         raise failure("prepared", dataset, failed)
     return store
-
-
-def _require_room(folder: Path, needed: int) -> None:
-    place = next(p for p in (folder, *folder.resolve().parents) if p.is_dir())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise ResourceError(
-            "The disk has not enough room for the prepared cases",
-            where=folder,
-            expected=f"about {needed / 1e9:.1f} GB",
-            got=f"{free / 1e9:.1f} GB free",
-            fix="free some space, or choose another folder",
-        )
 
 
 @contextmanager
