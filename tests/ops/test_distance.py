@@ -10,12 +10,14 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from calque.errors import GeometryError
+from calque.ops import distance
 from calque.ops.distance import (
     Mask,
     _areas,
     border,
     bounding_box,
     element_surfaces,
+    rim,
     voxel_surfaces,
 )
 
@@ -135,6 +137,18 @@ def test_surfaces_do_not_depend_on_where_the_masks_lie(seed, shape):
         here, there = surfaces(first, second, (1.0, 1.0, 1.0)), surfaces(*moved, (1.0, 1.0, 1.0))
         np.testing.assert_array_equal(here.first, there.first)
         np.testing.assert_array_equal(here.second_weights, there.second_weights)
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.9, 2.0, 50.0])
+def test_the_rim_by_trees_is_that_by_transforms(monkeypatch, depth):
+    for seed in range(20):
+        mask, _ = masks(seed, (7, 8, 9), 0.85)
+        near = rim(mask, (2.5, 0.7, 0.9), depth)
+        far = ndimage.distance_transform_edt(~border(mask), sampling=(2.5, 0.7, 0.9))
+        assert (near == (mask & (far <= depth + 1e-9))).all()
+        with monkeypatch.context() as small:
+            small.setattr(distance, "_SMALL", 0)
+            assert (rim(mask, (2.5, 0.7, 0.9), depth) == near).all()
 
 
 def test_bounding_box():

@@ -84,7 +84,15 @@ def rim(mask: Mask, spacing: Sequence[float], depth_mm: float) -> Mask:
     edge = border(mask, _axes(mask))
     if depth_mm <= 0 or not edge.any():
         return edge
-    return np.asarray(mask & (_transform(edge, spacing) <= depth_mm * (1.0 + 1e-6)))
+    limit = depth_mm * (1.0 + 1e-6)
+    if mask.size > _SMALL:
+        return np.asarray(mask & (_transform(edge, spacing) <= limit))
+    step, inside = np.array([float(s) for s in spacing]), mask & ~edge
+    places = np.argwhere(inside)
+    gaps = cKDTree(np.argwhere(edge) * step).query(places * step, distance_upper_bound=limit)[0]
+    found = edge.copy()
+    found[tuple(places[np.isfinite(gaps)].T)] = True
+    return found
 
 
 def voxel_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Surfaces:
