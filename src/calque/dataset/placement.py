@@ -23,7 +23,7 @@ from calque.geometry import Grid, Reorientation
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 
-ENOUGH = 12
+ENOUGH = 20
 """Fewer cases than this cannot tell what is usual."""
 
 SUSPECT = -6.0
