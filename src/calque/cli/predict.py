@@ -85,12 +85,13 @@ def predict(
         cache=cache_folder(cache),
     )
     predictor = Model.load(model).predictor(options)
+    forecast = look_ahead(predictor, inputs)
+    _show_engine(screen, predictor)
     if dry_run:
-        forecast = look_ahead(predictor, inputs)
-        _show_engine(screen, predictor)
         _show_forecast(screen, forecast)
         screen.json({"forecast": forecast, "engine": predictor.choice})
         raise typer.Exit(1 if forecast.refused else 0)
+    _show_total(screen, forecast)
     result = predict_files(
         predictor,
         inputs,
@@ -101,7 +102,6 @@ def predict(
         form=form,
         progress=screen.progress,
     )
-    _show_engine(screen, predictor)
     _show_result(screen, result, output)
     screen.json(result)
     if result.failed:
@@ -136,7 +136,13 @@ def _show_forecast(screen: Screen, forecast: CohortForecast) -> None:
     screen.table("Forecast", ("case", "memory", "windows", "time"), rows)
     for failure in forecast.refused:
         screen.say(f"refused: {failure.case}: {failure.error}")
-    time = "" if forecast.seconds is None else f" and {in_words(forecast.seconds)}"
+    _show_total(screen, forecast)
+
+
+def _show_total(screen: Screen, forecast: CohortForecast) -> None:
+    from calque.prediction.forecast import gigabytes
+
+    time = "" if forecast.seconds is None else f", about {in_words(forecast.seconds)}"
     screen.say(f"{len(forecast.scans)} scans: at most {gigabytes(forecast.memory_bytes)}{time}")
 
 

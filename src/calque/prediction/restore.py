@@ -127,9 +127,26 @@ def resampled(
         for first in range(row, ready, chunk):
             rows = range(first, min(first + chunk, ready))
             part = held[:, needs[first].start - base : needs[rows[-1]].stop - base]
-            made = resample_part(part, needs[first].start, (source[0], target), orders, rows)
+            made = _made(part, needs[first].start, (source, target), orders, rows)
             yield Slab(slice(rows.start, rows.stop), made)
         row = ready
         if row < len(needs):
             drop = min(needs[row].start - base, held.shape[1])  # the next row may begin beyond what is held
             held, base = held[:, drop:].copy(), base + drop
+
+
+def _made(
+    part: NDArray[np.float32], start: int, shapes: tuple[Shape, Shape], orders: Orders, rows: range
+) -> NDArray[np.float32]:
+    """Rows of the target; where planes are linear, by torch's own kernel: twice as quick as by matrices.
+
+    `align_corners=False` is the rule of `calque.ops.resample`: outer faces coincide, beyond the edge lies the
+    edge.
+    """
+    source, target = shapes
+    if orders[1:] != (1, 1) or source[1:] == target[1:]:
+        return resample_part(part, start, (source[0], target), orders, rows)
+    planes = resample_part(part, start, (source[0], (target[0], *source[1:])), orders, rows)
+    tensor = torch.from_numpy(np.require(planes, requirements=["C", "W"]))
+    made = torch.nn.functional.interpolate(tensor, size=target[1:], mode="bilinear", align_corners=False)
+    return np.asarray(made.numpy())
