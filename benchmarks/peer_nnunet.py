@@ -41,6 +41,15 @@ from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfo
 predict_entry_point_modelfolder()
 """
 
+# the trainer that the genuine model names; for prediction it is nnU-Net's own
+_TRAINER = """
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+
+class nnUNetTrainerShort(nnUNetTrainer):
+    pass
+"""
+
 # nnU-Net with six stages of 32 to 320 features: 31 M parameters
 SIX_STAGES = (32, 64, 128, 256, 320, 320)
 
@@ -73,7 +82,12 @@ def timed(arguments: list[str], variables: dict[str, str] | None = None) -> Take
 
 def nnunet_predict(python: Path, model: Path, scans: Path, output: Path, *, mirror: bool) -> Taken:
     """`nnUNetv2_predict_from_modelfolder` on the processor, one process each to read and to write."""
+    output.mkdir(parents=True)
+    trainers = output.parent / "trainers"
+    trainers.mkdir(exist_ok=True)
+    (trainers / "short.py").write_text(_TRAINER)
     places = {name: str(output) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+    places["nnUNet_extTrainer"] = str(trainers)
     arguments = [
         str(python), "-c", _ENTRY, "-i", str(scans), "-o", str(output), "-m", str(model), "-f", "0",
         "-device", "cpu", "-npp", "1", "-nps", "1", *([] if mirror else ["--disable_tta"]),
