@@ -83,6 +83,14 @@ def test_channels_are_told_by_their_names(tmp_path):
     assert found(tmp_path / "p1", TWO) == {"p1": ["p1_t1.nii.gz", "p1_t1ce.nii.gz"]}
 
 
+def test_masks_beside_the_channels_are_none_of_them(tmp_path):
+    names = [f"{kind}_{what}.nii.gz" for kind in TWO for what in ("image", "mask")]
+    touch(tmp_path / "P1", *names)
+    touch(tmp_path / "P2", *names)
+    chosen = ["T1_image.nii.gz", "T1ce_image.nii.gz"]
+    assert found(tmp_path, TWO) == {"P1": chosen, "P2": chosen}
+
+
 def test_the_files_of_one_scan_may_be_given_as_such(tmp_path):
     touch(tmp_path, "a_one.nii.gz", "a_two.nii.gz")
     assert found([(tmp_path / "a_two.nii.gz", tmp_path / "a_one.nii.gz")], TWO) == {

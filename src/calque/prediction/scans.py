@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from calque.dataset.gather import named
 from calque.errors import CalqueError, InputError, ReadError
 from calque.io import read_header, stem_of, suffix_of
 
@@ -145,7 +146,12 @@ def _refuse_more_channels(series: Sequence[dict[int, Path]], channels: Sequence[
 
 
 def _by_channel_name(files: Sequence[Path], channels: Sequence[str]) -> tuple[Path, ...] | None:
-    """One file per channel, if the names tell; long names first, so that "T1" does not take "T1ce"."""
+    """One file per channel, if the names tell; long names first, so that "T1" does not take "T1ce".
+
+    Masks that lie beside the channels, and are named so, are none of them.
+    """
+    if len(files) > len(channels):
+        files = [path for path in files if not named(path).is_mask]
     if len(channels) < 2 or len(files) != len(channels):
         return None
     left, found = list(files), {}
