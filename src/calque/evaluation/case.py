@@ -63,28 +63,26 @@ def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
     tolerances = tolerance_by_target(tolerance_mm, labels)
     boxes = _boxes(predicted.array, truth.array)
     for found in boxes:
-        there = [value for value, box in enumerate(found, start=1) if box is not None]
-        labels.require_declared(np.array(there, dtype=np.int64), where=case)
+        values = [value for value, box in enumerate(found, start=1) if box is not None]
+        labels.require_declared(np.array(values, dtype=np.int64), where=case)
     voxels = truth.grid.voxels
     if labels.ignore is not None:
         voxels -= int(np.count_nonzero(truth.array == labels.ignore))
     classes = {}
-    for name, values in groups.items():
-        slices = _joint(boxes, values, truth.grid.shape)
+    for name, group in groups.items():
+        slices = _joint(boxes, group, truth.grid.shape)
         there, here = truth.array[slices], predicted.array[slices]
-        in_truth, in_predicted = _mask(there, values), _mask(here, values)
-        scored = None if labels.ignore is None else there != labels.ignore
-        if scored is not None:
-            in_predicted &= scored
+        scored = None if labels.ignore is None else np.asarray(there != labels.ignore)
+        in_predicted = _mask(here, group)
         pair = Pair(
-            in_predicted,
-            in_truth,
+            in_predicted if scored is None else in_predicted & scored,
+            _mask(there, group),
             truth.grid.spacing,
             truth.grid.voxel_volume / 1000.0,
             voxels,
             tolerances[name],
             lesion_iou,
-            None if probabilities is None else _chance(probabilities, values, labels, slices),
+            None if probabilities is None else _chance(probabilities, group, labels, slices),
             scored,
         )
         bins = None if probabilities is None or pair.state == "absent" else pair.bins

@@ -151,7 +151,7 @@ def compare(models: Mapping[str, Scores], bootstrap: Bootstrap | None = None) ->
 
 
 def _alike(models: Mapping[str, Scores]) -> dict[str, Scores]:
-    """The same scores, where they were made in the same way; each knows the classes that another one found."""
+    """The same scores, if they were made in the same way; each then knows the classes that another found."""
     if len(models) < 2:
         raise InputError("A comparison needs two models or more", got=", ".join(models))
     ways = [(s.metrics, s.lesion_iou) for s in models.values()]
@@ -174,7 +174,12 @@ def _alike(models: Mapping[str, Scores]) -> dict[str, Scores]:
     labels = Labels.from_names(classes)
     return {
         name: summarise(
-            s.cases, labels, metrics=s.metrics, tolerance_mm=millimetres, bootstrap=s.bootstrap, findings=s.findings
+            s.cases,
+            labels,
+            metrics=s.metrics,
+            tolerance_mm=millimetres,
+            bootstrap=s.bootstrap,
+            findings=s.findings,
         ).model_copy(update={"lesion_iou": s.lesion_iou, "resampled": s.resampled})
         for name, s in models.items()
     }
