@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 _SAMPLE = 2**16
-_BRIGHT = 0.97
+_BRIGHT = 0.75
 _LETTER = (6, 60)
 _LETTERS = 5
 _LARGEST_PICTURE = 2**24
