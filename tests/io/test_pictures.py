@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
-from calque.errors import GeometryError, InputError, LabelError, MissingExtraError, ReadError
+from calque.errors import GeometryError, InputError, LabelError, MissingExtraError, ReadError, TruncatedError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.io import read_frames, read_header, read_image, read_labels, write_image, write_labels
@@ -293,3 +293,14 @@ def test_missing_parts_name_their_extra(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"calque\[video\]"):
         list(read_frames(tmp_path / "a.mp4"))
+
+
+def test_a_chunk_longer_than_the_file_costs_no_memory(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", GREY)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"IDAT")
+    content[place - 4 : place] = struct.pack(">I", 2**32 - 1)
+    path.write_bytes(bytes(content))
+    for reader in (read_header, read_image):
+        with pytest.raises(TruncatedError, match="chunks"):
+            reader(path)

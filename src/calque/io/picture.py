@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,7 @@ _MODES: dict[str, np.dtype[np.generic]] = {
     **_GREY_MODES,
     **dict.fromkeys(("LA", "RGB", "RGBA", "P"), np.dtype("u1")),
 }
-# Every one of these ends what it begins: without it the file was cut, which the decoders do not always see.
-_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
+_JPEG_END = b"\xff\xd9"  # without it the file was cut, which the decoder does not always see
 _STARTS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8", "BMP": b"BM"}
 
 
@@ -196,6 +195,8 @@ def _opened(path: Path) -> Iterator[ImageFile]:
                     got=f"first bytes {start!r}" if start else "an empty file",
                     fix="export it again, or give it the right suffix",
                 )
+            if kind == "PNG":
+                _require_chunks(file, path)
             picture = _plugin(kind)(file)
             width, height = picture.size
             require_sane_size(width * height, path)
@@ -240,7 +241,23 @@ def _plugin(kind: str) -> Callable[[io.BufferedReader], ImageFile]:
     return JpegImageFile
 
 
+def _require_chunks(file: BinaryIO, path: Path) -> None:
+    """Refuse chunks that are longer than the file: the decoder would ask for as much memory as they announce.
+
+    Raises:
+        TruncatedError: a chunk, or the last one, is missing.
+    """
+    size, place, kind = path.stat().st_size, 8, b""
+    while kind != b"IEND":
+        file.seek(place)
+        head = file.read(8)
+        kind = head[4:]
+        place += 12 + int.from_bytes(head[:4], "big")
+        if len(head) < 8 or place > size:
+            raise truncated(path, f"{place} bytes, as its chunks announce", f"{size}")
+    file.seek(0)
+
+
 def _require_end(path: Path, kind: str) -> None:
-    end = _ENDS.get(kind)
-    if end is not None and end not in path.read_bytes()[-65536:]:
+    if kind == "JPEG" and _JPEG_END not in path.read_bytes()[-65536:]:
         raise truncated(path)
