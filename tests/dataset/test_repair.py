@@ -163,6 +163,19 @@ def test_numbers_in_the_mask_are_not_invented(tmp_path: Path) -> None:
     assert check(open_dataset(tmp_path / "out")).summary == {"not-finite": 1}
 
 
+def test_a_case_that_cannot_be_mended_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    root = msd(tmp_path / "data", cases=12)
+    write(_image(root, "c5"), np.full(GRID.shape, np.nan, np.float32))
+    write(_mask(root, "c5"), mask(5, (0,)))
+    MENDABLE["labels-float"](root)
+    made = _mended(root, tmp_path / "out")
+    assert list(made.failed) == ["c5"]
+    assert "no finite value" in made.failed["c5"]
+    assert [r.case for r in made.repairs] == ["c3"]
+    assert {f.name for f in made.remaining if f.case == "c5"} >= {"not-finite"}
+    assert open_dataset(tmp_path / "out").case("c5").images == (_image(root, "c5").absolute(),)
+
+
 def test_an_interrupted_repair_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = msd(tmp_path / "data", cases=12)
     for name in ("c1", "c2", "c3"):

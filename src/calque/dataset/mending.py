@@ -240,6 +240,8 @@ def _filled(case: Case, file: Path, bench: Bench) -> Mend:
     array = volume.array.copy()
     for channel in array:
         finite = np.isfinite(channel)
+        if not finite.any():
+            raise DatasetError("A channel has no finite value to fill holes with", where=file)
         channel[~finite] = channel[finite].min()
     new, target = _written(case, file, bench, array, volume.header.grid)
     return new, "the lowest finite value of the channel", target
