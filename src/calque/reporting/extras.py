@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from calque.evaluation import Scores
 from calque.evaluation.calibration import calibration_error, pooled
-from calque.evaluation.subjects import NOT_GIVEN
 from calque.evaluation.volumes import agreements
 from calque.reporting.agreement_charts import bland_altman, reliability_curves
 from calque.reporting.numbers import duration
 from calque.reporting.sections import Chart
-from calque.reporting.tables import Cell, cells_of, group_metrics
+from calque.reporting.tables import Cell, cells_of, group_metrics, group_value
 from calque.reporting.voice import Voice
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def group_rows(scores: Scores, t: Voice) -> tuple[GroupRow, ...]:
     return tuple(
         GroupRow(
             group.column,
-            t("groups.none") if group.value == NOT_GIVEN else group.value,
+            group_value(group.value, t),
             t.number(len(group.cases)),
             cells_of(group.foreground, group_metrics(scores), t),
         )

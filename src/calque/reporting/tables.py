@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from calque.evaluation import Scores, metric_named
 from calque.evaluation.scores import CaseScore, Summary
+from calque.evaluation.subjects import NOT_GIVEN
 from calque.reporting.charts import as_css
 from calque.reporting.numbers import NOTHING
 from calque.reporting.voice import Voice
@@ -186,7 +187,7 @@ def case_heads(scores: Scores, t: Voice) -> tuple[Head, ...]:
     heads += [Head(t(f"metric.{m}"), part, metric_named(m).unit, True) for m, part in columns]
     if any(flags(case, t) for case in scores.cases):
         heads.append(Head(t("flags"), "", "", False))
-    heads += [Head(column, "", "", False) for column in _grouping(scores)]
+    heads += [Head(column, "", "", False) for column in _grouping(scores, t)]
     return tuple(heads)
 
 
@@ -195,7 +196,7 @@ def case_rows(scores: Scores, t: Voice) -> tuple[CaseRow, ...]:
     order = ranked(scores)
     names = {case.case for case in order}
     flagged = any(flags(case, t) for case in scores.cases)
-    groups = _grouping(scores).values()
+    groups = _grouping(scores, t).values()
     rows = []
     for case in [*order, *(case for case in scores.cases if case.case not in names)]:
         cells = [CaseCell(case.patient)] if _has_patients(scores) else []
@@ -217,11 +218,16 @@ def flags(case: CaseScore, t: Voice) -> str:
     return ", ".join(found)
 
 
-def _grouping(scores: Scores) -> dict[str, dict[str, str]]:
+def group_value(value: str, t: Voice) -> str:
+    """The name of a subgroup."""
+    return t("groups.none") if value == NOT_GIVEN else value
+
+
+def _grouping(scores: Scores, t: Voice) -> dict[str, dict[str, str]]:
     """Column -> case -> subgroup."""
     found: dict[str, dict[str, str]] = {}
     for group in scores.groups:
-        found.setdefault(group.column, {}).update(dict.fromkeys(group.cases, group.value))
+        found.setdefault(group.column, {}).update(dict.fromkeys(group.cases, group_value(group.value, t)))
     return found
 
 

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from calque.dataset.model import Case, Dataset
@@ -16,7 +17,7 @@ from calque.image import Image, LabelMap
 from calque.io import read_mask_volume
 from calque.io.reading import derive_labels, to_label_values
 from calque.labels import present_values
-from calque.ops.render import render_case
+from calque.ops.render import overlay, render_case, resize, resize_labels, window
 
 _PIXELS = 170
 _QUALITY = 72
@@ -50,11 +51,21 @@ def thumbnail(case: Case, dataset: Dataset) -> Thumbnail:
         return Thumbnail(None, lacking=problem.what)
     scan = Image(np.nan_to_num(scan.array[:1], posinf=0, neginf=0), scan.grid, scan.channels[:1])
     drawn, lacking = _mask(case, dataset, scan)
-    picture = Picture.fromarray(render_case(scan, drawn, size=_PIXELS))
+    flat = scan.grid.shape[0] == 1
+    picture = Picture.fromarray(_flat(scan, drawn) if flat else render_case(scan, drawn, size=_PIXELS))
     stream = io.BytesIO()
     picture.save(stream, format="JPEG", quality=_QUALITY, optimize=True)
     uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
     return Thumbnail(uri, picture.width, picture.height, lacking)
+
+
+def _flat(scan: Image, drawn: LabelMap) -> NDArray[np.uint8]:
+    """A picture with its mask; it has no patient's sides to be named."""
+    rows, columns = scan.grid.shape[1:]
+    scale = 1.5 * _PIXELS / max(rows, columns)
+    size = max(1, round(rows * scale)), max(1, round(columns * scale))
+    grey = resize(window(scan.array[0, 0]), size)
+    return overlay(grey, resize_labels(drawn.array[0], size), drawn.labels)
 
 
 def _mask(case: Case, dataset: Dataset, scan: Image) -> tuple[LabelMap, str | None]:
