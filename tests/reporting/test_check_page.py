@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 from tests.dataset.building import edit, mask, msd, scan, write
 
 from calque.dataset import check, open_dataset
 from calque.dataset.kinds import KINDS
+from calque.dataset.model import Case, Dataset
 from calque.errors import InputError
+from calque.geometry import Grid
+from calque.labels import Labels
 from calque.reporting import check_page as module
 from calque.reporting.check_page import check_page
+from calque.reporting.thumbnails import thumbnail
 from calque.reporting.words_check import FRENCH_KINDS, WORDS
 
 
@@ -99,6 +106,18 @@ def test_a_large_cohort_gives_a_bounded_page(tmp_path: Path, monkeypatch: pytest
     text, reader = _page(_sick(tmp_path / "data"))
     assert list(_views(reader)) == ["c1", "c3", "c4", "c5"]
     assert text.count('<th scope="row" class="id">c2</th>') == 1  # it is in the table still
+
+
+def test_pictures_have_no_sides_of_a_patient(tmp_path: Path) -> None:
+    case, grid = Case("p", (tmp_path / "p.nii.gz",), tmp_path / "m.nii.gz", "p"), ((1, 30, 60), (1, 1, 1))
+    write(case.images[0], np.full(grid[0], 7.0), Grid.from_parts(*grid))
+    write(tmp_path / "m.nii.gz", np.zeros(grid[0], np.uint8), Grid.from_parts(*grid))
+    labels = Labels.from_names({"cell": 1})
+    shown = thumbnail(case, Dataset("d", tmp_path, "manifest", ("grey",), labels, (case,)))
+    assert shown.uri is not None
+    pixels = np.asarray(Picture.open(io.BytesIO(base64.b64decode(shown.uri.partition(",")[2]))))
+    assert (shown.width, shown.height) == (255, 128)
+    assert pixels.max() <= 2  # letters would be white
 
 
 def test_a_sound_dataset_says_so(tmp_path: Path) -> None:
