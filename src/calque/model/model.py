@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as format_tensors
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from calque.dataset.reading import read_scan
 from calque.errors import InputError, ModelError
@@ -196,6 +197,20 @@ class _Members(Sequence[nn.Module]):
         return self._make(self._states[index])
 
 
+class _Unset(TorchFunctionMode):
+    """Leaves initialisation out: on the meta device it fills nothing, and costs a second of imports."""
+
+    _filling = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, torch.Tensor.fill_)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func in self._filling or getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
+
+
 def _skeleton(config: NetworkConfig) -> nn.Module:
     """The network without memory for its weights: to know their names and shapes."""
     blocks = sum(config.blocks) + sum(config.decoder_blocks)
@@ -204,7 +219,7 @@ def _skeleton(config: NetworkConfig) -> nn.Module:
             "A network of this size cannot be meant", expected=f"at most {_MOST_BLOCKS}", got=blocks
         )
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unset():
             return build(config)
     except (RuntimeError, TypeError, OverflowError) as problem:  # sizes beyond 64 bits
         raise ModelError("The network cannot be built", got=problem) from None
