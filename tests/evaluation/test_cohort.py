@@ -11,7 +11,7 @@ from calque.errors import CalqueError, GeometryError, InputError, ReadError
 from calque.evaluation import evaluate
 from calque.geometry import Grid
 from calque.image import LabelMap
-from calque.io import write_labels
+from calque.io import read_labels, write_labels
 from calque.labels import Labels
 
 from .maps import LABELS, cube, label_map
@@ -202,3 +202,14 @@ def test_a_table_of_labels_beside_the_truth_rules(folders):
     scores = evaluate(predicted, truth)
     assert scores.labels.names == ("liver",)
     assert [c.classes["liver"].values["dice"] for c in scores.cases] == pytest.approx([1.0, 27 / 64, 0.0])
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
+def test_formats_may_differ(folders, suffix):
+    pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
+    predicted, truth = folders
+    before = evaluate(predicted, truth)
+    for path in list(truth.glob("*.nii.gz")):
+        write_labels(read_labels(path), truth / path.name.replace(".nii.gz", suffix))
+        path.unlink()
+    assert evaluate(predicted, truth).cases == before.cases
