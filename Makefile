@@ -5,7 +5,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
 BUDGET ?= 4m
 DEMO ?= demo
 
@@ -20,18 +21,24 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo "also: setup, test-all, lint, check, bench, clean"
 
-setup: $(STAMP)
+setup: $(DEV)
 
-$(STAMP): pyproject.toml constraints.txt
+$(CORE): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Calque needs Python 3.11 or later; none was found"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setup, once: torch (the largest part, a minute or two) ..."
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	@echo "setup: Calque and its tools ..."
+	@echo "setup: Calque ..."
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+# What only tests and checks need stays out of the way of the demonstration.
+$(DEV): $(CORE)
+	@echo "setup: tools and oracles of the tests ..."
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: setup
+demo: $(CORE)
 	$(BIN)/calque demo -o $(DEMO) --budget $(BUDGET)
 
 test: setup
