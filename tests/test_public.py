@@ -16,7 +16,7 @@ _HEAVY = ("torch", "numpy", "scipy", "nibabel", "matplotlib", "pooch")
 
 PUBLIC = {
     "CalqueError", "Case", "Dataset", "Grid", "Image", "LabelMap", "Labels", "Model", "Plan", "Scores",
-    "check", "evaluate", "find_objects", "open_dataset", "plan", "predict", "prepare", "read_image",
+    "check", "compare", "evaluate", "find_objects", "open_dataset", "plan", "predict", "prepare", "read_image",
     "read_labels", "report", "train", "write_image", "write_labels", "__version__",
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from calque.dataset import open_dataset as open_dataset
     from calque.errors import CalqueError as CalqueError
     from calque.evaluation import Scores as Scores
+    from calque.evaluation import compare as compare
     from calque.evaluation import evaluate as evaluate
     from calque.geometry import Grid as Grid
     from calque.image import Image as Image
@@ -61,6 +62,7 @@ _HOME = {
     "find_objects": "ops.objects",
     "Scores": "evaluation",
     "evaluate": "evaluation",
+    "compare": "evaluation",
     "report": "reporting",
 }
 
