@@ -215,6 +215,8 @@ def test_images_unlike_the_training_data_are_named():
     assert any("0.0 % of the voxels" in w for w in unlike_training(shifted, plan))
     positive = image_on(like.grid, np.abs(like.array))
     assert any("Hounsfield" in w for w in unlike_training(positive, plan))
+    nothing = plan.fingerprint.model_copy(update={"spacings": (), "shapes": ()})
+    assert unlike_training(thick, plan.model_copy(update={"fingerprint": nothing})) == ()
     stored = plan.model_copy(update={"orientation": "stored"})
     turned = image_on(Grid.from_parts((8, 8, 8), (1, 1, 1), direction=np.eye(3)), like.array)
     assert any("axes run" in w for w in unlike_training(turned, stored))

@@ -93,15 +93,16 @@ def unlike_training(image: Image, plan: Plan) -> tuple[str, ...]:
 def _unlike_grid(image: Image, plan: Plan) -> list[str]:
     known, turned = plan.fingerprint, plan.reorientation(image.grid).grid(image.grid)
     found = []
-    spacings = np.array(known.spacings)
-    extents = spacings * np.array(known.shapes) if len(known.shapes) == len(spacings) else spacings[:0]
+    spacings, shapes = (np.array(v).reshape(-1, 3) for v in (known.spacings, known.shapes))
+    extents = spacings * shapes if len(shapes) == len(spacings) else spacings[:0]
     for axis, name in enumerate("zyx"):
         mm, size = turned.spacing[axis], turned.spacing[axis] * turned.shape[axis]
-        low, high = (float(v) for v in (spacings[:, axis].min(), spacings[:, axis].max()))
-        if not low / _SPACING <= mm <= high * _SPACING:
-            found.append(f"spacing along {name} is {mm:.3g} mm, in training {low:.3g} to {high:.3g} mm")
+        if len(spacings):  # an imported model may not know its training data
+            low, high = float(spacings[:, axis].min()), float(spacings[:, axis].max())
+            if not low / _SPACING <= mm <= high * _SPACING:
+                found.append(f"spacing along {name} is {mm:.3g} mm, in training {low:.3g} to {high:.3g} mm")
         if len(extents):
-            low, high = (float(v) for v in (extents[:, axis].min(), extents[:, axis].max()))
+            low, high = float(extents[:, axis].min()), float(extents[:, axis].max())
             if not low / _EXTENT <= size <= high * _EXTENT:
                 found.append(f"extent along {name} is {size:.0f} mm, in training {low:.0f} to {high:.0f} mm")
     codes = image.grid.orientation
