@@ -16,8 +16,8 @@ _HEAVY = ("torch", "numpy", "scipy", "nibabel", "matplotlib", "pooch")
 
 PUBLIC = {
     "CalqueError", "Case", "Dataset", "Grid", "Image", "LabelMap", "Labels", "Model", "Plan", "Scores",
-    "check", "compare", "evaluate", "find_objects", "open_dataset", "plan", "predict", "prepare", "read_image",
-    "read_labels", "report", "train", "write_image", "write_labels", "__version__",
+    "check", "compare", "evaluate", "find_objects", "open_dataset", "plan", "predict", "prepare",
+    "read_image", "read_labels", "report", "train", "write_image", "write_labels", "__version__",
 }  # fmt: skip
 
 
