@@ -105,7 +105,7 @@ def test_labels_lie_where_nnunet_puts_them(tmp_path: Path, way: Way) -> None:
 class _Copy:
     """An engine whose logits are its input."""
 
-    name, precision = "copy", "f32"
+    name, precision, streams = "copy", "f32", 1
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         return windows.clone()
