@@ -103,7 +103,9 @@ def forecast(
         "finished": _GIVEN_COPIES
         * min(max(windows.CHUNK_BYTES, 4 * outputs * plane), 4 * outputs * plane * span),
         "resampled": _MADE_COPIES * min(max(restore.CHUNK_BYTES, made), 4 * outputs * grid.voxels),
-        "windows": load.windows * _window_bytes(plan, load) + max(1, 2 * load.windows - 1) * logits,
+        # OpenVINO holds logits in its own layout and in ours; calls of several windows gather them once more
+        "windows": load.windows * _window_bytes(plan, load)
+        + (2 + (load.windows > 1)) * load.windows * logits,
         "window of nothing": logits if logits <= windows.MEMO_BYTES else 0,
     }
     asked = (options.probabilities, 4 * outputs), (options.entropy, 2), (options.confidence, 1)
