@@ -13,9 +13,10 @@ from calque.dataset import Dataset, check, holdout, open_dataset
 from calque.dataset.public import fetch, public_set
 from calque.errors import DatasetError, InputError
 from calque.evaluation import Scores, evaluate
+from calque.model import Model
 from calque.phantoms import write_phantoms
 from calque.planning import plan
-from calque.prediction import predict
+from calque.prediction import CohortResult, predict
 from calque.progress import SILENT, Progress
 from calque.reporting import report
 from calque.training import TrainOptions, train
@@ -23,6 +24,8 @@ from calque.training import TrainOptions, train
 _PHANTOMS = 40
 _HELD_OUT = 0.2
 _LANGUAGES = {"en": ".html", "fr": ".fr.html"}
+
+PREDICTED, TRUTH, SCANS = "predicted", "truth", "scans"
 
 Origin = Literal["given", "fetched", "phantoms"]
 
@@ -94,39 +97,16 @@ def demo(
     fold = holdout(dataset, _HELD_OUT)
     progress.say(f"{dataset.name}: {len(fold.train)} cases to learn from, {len(fold.validation)} set aside")
 
-    begun = time.monotonic()
-    learnt = _healthy(dataset.only(fold.train), progress)
-    made = plan(learnt, budget=budget, progress=progress)
-    options = TrainOptions(spent=time.monotonic() - begun)
-    model = train(learnt, made, run, options=options, progress=progress)
-
-    predicted, truth, scans = output / "predicted", output / "truth", output / "scans"
-    pictures = {"truth": truth, "predicted": predicted, "images": scans}
-    aside = dataset.only(fold.validation)
-    cohort = predict(
-        model.predictor(),
-        [case.images for case in aside.cases],
-        predicted,
-        overlay=True,
-        objects=True,
-        progress=progress,
-    )
-    _copy(truth, [case.label for case in aside.cases])
-    _copy(scans, [case.images[0] for case in aside.cases])
-    scores = evaluate(predicted, truth, labels=dataset.labels, progress=progress)
-    scores.write(output / "scores.json")
-    with progress.task("reports", total=2 * len(_LANGUAGES)) as task:
-        for language, ending in _LANGUAGES.items():
-            for source, name, folders in ((scores, "report", pictures), (run, "run", {})):
-                report(source, output / f"{name}{ending}", lang=language, **folders)
-                task.advance(note=f"{name}{ending}")
+    model = _learn(dataset.only(fold.train), run, budget, progress)
+    cohort, scores = _judge(model, dataset.only(fold.validation), output, progress)
+    _report(scores, run, output, progress)
     return DemoResult(
         origin=origin,
         data=folder,
         held_out=fold.validation,
         run=run,
         model=run / "model.calque",
-        predicted=predicted,
+        predicted=output / PREDICTED,
         scores=scores,
         scores_file=output / "scores.json",
         reports=tuple(output / f"report{ending}" for ending in _LANGUAGES.values()),
@@ -134,6 +114,42 @@ def demo(
         failed=tuple(failure.case for failure in cohort.failed),
         seconds=time.monotonic() - started,
     )
+
+
+def _learn(dataset: Dataset, run: Path, budget: float, progress: Progress) -> Model:
+    """Check, plan and train."""
+    begun = time.monotonic()
+    healthy = _healthy(dataset, progress)
+    made = plan(healthy, budget=budget, progress=progress)
+    return train(healthy, made, run, options=TrainOptions(spent=time.monotonic() - begun), progress=progress)
+
+
+def _judge(model: Model, aside: Dataset, output: Path, progress: Progress) -> tuple[CohortResult, Scores]:
+    """Predict the patients set aside and score what comes out; truth and scans are laid beside it."""
+    cohort = predict(
+        model.predictor(),
+        [case.images for case in aside.cases],
+        output / PREDICTED,
+        overlay=True,
+        objects=True,
+        progress=progress,
+    )
+    _copy(output / TRUTH, [case.label for case in aside.cases])
+    _copy(output / SCANS, [case.images[0] for case in aside.cases])
+    scores = evaluate(output / PREDICTED, output / TRUTH, labels=aside.labels, progress=progress)
+    scores.write(output / "scores.json")
+    return cohort, scores
+
+
+def _report(scores: Scores, run: Path, output: Path, progress: Progress) -> None:
+    """Pages on the patients set aside and on the run, in each language."""
+    pictures = {"truth": output / TRUTH, "predicted": output / PREDICTED, "images": output / SCANS}
+    with progress.task("reports", total=2 * len(_LANGUAGES)) as task:
+        for language, ending in _LANGUAGES.items():
+            report(scores, output / f"report{ending}", lang=language, **pictures)
+            task.advance(note=f"report{ending}")
+            report(run, output / f"run{ending}", lang=language)
+            task.advance(note=f"run{ending}")
 
 
 def find_data(

@@ -8,7 +8,7 @@ from calque.errors import ResourceError
 from calque.geometry import Grid
 from calque.prediction import PredictOptions
 from calque.prediction.forecast import Load, fit_windows, forecast
-from calque.prediction.windows import Tiling
+from calque.prediction.tiling import Tiling
 
 from ..preparation.synthetic import make_plan
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from calque.errors import GeometryError, InputError, ModelError
-from calque.prediction.windows import Tiling, importance, slabs, sliding_window, window_starts
+from calque.prediction.tiling import Tiling, importance, window_starts
+from calque.prediction.windows import slabs, sliding_window
 
 sizes = st.tuples(*[st.integers(1, 14)] * 3)
 patches = st.tuples(*[st.integers(1, 6)] * 3)

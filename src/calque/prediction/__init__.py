@@ -7,7 +7,8 @@ from calque.prediction.options import PredictOptions
 from calque.prediction.postprocess import apply_steps, learn_postprocessing
 from calque.prediction.predictor import Prediction, Predictor, Seconds
 from calque.prediction.scans import Scan, find_scans
-from calque.prediction.windows import Slab, Tiling, slabs, sliding_window
+from calque.prediction.tiling import Tiling
+from calque.prediction.windows import Slab, slabs, sliding_window
 
 __all__ = [
     "Calibration",

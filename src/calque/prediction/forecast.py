@@ -12,7 +12,7 @@ from calque.planning import Plan
 from calque.planning.cost import layers
 from calque.prediction import restore, windows
 from calque.prediction.options import PredictOptions
-from calque.prediction.windows import Tiling, window_starts
+from calque.prediction.tiling import Tiling, window_starts
 from calque.preparation import rows
 from calque.preparation.case import plan_placement
 from calque.value import Value

@@ -16,7 +16,8 @@ from calque.io import write_text_atomic
 from calque.prediction.engines import Engine
 from calque.prediction.learned import Parity
 from calque.prediction.options import Precision
-from calque.prediction.windows import Rows, window_starts
+from calque.prediction.tiling import window_starts
+from calque.prediction.windows import Rows
 
 _WINDOWS = 2
 

@@ -33,7 +33,8 @@ from calque.prediction.options import Precision, PredictOptions
 from calque.prediction.parity import quick_parity, remembered
 from calque.prediction.postprocess import apply_steps
 from calque.prediction.restore import Wanted, restore
-from calque.prediction.windows import Slab, Tiling, slabs
+from calque.prediction.tiling import Tiling
+from calque.prediction.windows import Slab, slabs
 from calque.preparation.rows import PreparedRows
 from calque.preparation.thickness import spline_orders
 

@@ -1,4 +1,4 @@
-"""Windows over an array: where they lie, how they are weighted, in which order rows are finished.
+"""Windows over an array, run: in which order they are visited, and rows finished.
 
 The scheme is nnU-Net's (Isensee et al., Nature Methods 2021, `sliding_window_prediction.py`): evenly spread
 windows that cover everything, a Gaussian importance, logits averaged with it. Windows are visited along one
@@ -17,21 +17,14 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
-from calque.errors import GeometryError, InputError, ModelError
+from calque.errors import ModelError
 from calque.geometry import Shape
-from calque.prediction.options import MirrorMode
-from calque.preparation.rows import axes_from
+from calque.prediction.tiling import Flips, Tiling, coverage, importance, window_starts
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 """From windows (b, c, z, y, x) to logits (b, k, z, y, x), which may be overwritten by the next call."""
 
-Flips = tuple[int, ...]
-"""Axes, 0 for z to 2 for x, along which a window is mirrored."""
-
-_BATCH_VOXELS = 2**18  # smaller calls leave processors idle; larger ones only cost memory
-_MAX_BATCH = 64
 CHUNK_BYTES = 2**26  # of finished logits given away at once
 MEMO_BYTES = 2**27  # of the logits of a window in which nothing is to be seen
 
@@ -65,51 +58,6 @@ class Rows(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Tiling:
-    """How an array is cut into windows.
-
-    Args:
-        patch: voxels (z, y, x) of a window.
-        overlap: share of a window that the next one covers too, at least 0 and below 1.
-        mirror: "off", "interleaved" (window number n has mirroring n modulo their number) or "full".
-        mirror_axes: along which of (z, y, x) mirroring was part of training.
-        batch: windows per call; None: chosen from the patch's size.
-        axis: of (z, y, x), along which windows are visited and rows are given away; arrays and logits have it
-            first, the others in their order. It changes what is held in memory, and no logit.
-    """
-
-    patch: Shape
-    overlap: float = 0.5
-    mirror: MirrorMode = "off"
-    mirror_axes: tuple[bool, bool, bool] = (True, True, True)
-    batch: int | None = None
-    axis: int = 0
-
-    @property
-    def axes(self) -> tuple[int, int, int]:
-        """The axes of streamed arrays, in terms of (z, y, x)."""
-        return axes_from(self.axis)
-
-    def streamed(self, shape: Shape) -> Shape:
-        """(z, y, x) in the order of streamed arrays."""
-        first, second, third = (shape[a] for a in self.axes)
-        return first, second, third
-
-    @property
-    def windows_per_call(self) -> int:
-        """How many windows go through the network at once."""
-        return self.batch or max(1, min(_MAX_BATCH, _BATCH_VOXELS // math.prod(self.patch)))
-
-    def flips(self, window: int) -> tuple[Flips, ...]:
-        """The mirrorings of window number `window`; their logits are averaged."""
-        axes = [axis for axis in range(3) if self.mirror_axes[axis] and self.patch[axis] > 1]
-        every = tuple(c for n in range(len(axes) + 1) for c in itertools.combinations(axes, n))
-        if self.mirror == "off":
-            return ((),)
-        return (every[window % len(every)],) if self.mirror == "interleaved" else every
-
-
 @dataclass(frozen=True, eq=False)
 class Slab:
     """Finished rows of logits.
@@ -121,46 +69,6 @@ class Slab:
 
     rows: slice
     logits: NDArray[np.float32]
-
-
-def window_starts(shape: Shape, patch: Shape, overlap: float = 0.5) -> tuple[tuple[int, ...], ...]:
-    """Where windows begin along (z, y, x), for an array at least as large as the patch.
-
-    Evenly spread with the fewest windows whose step is at most `(1 - overlap) * patch`; the first begins at 0
-    and the last ends at the end (nnU-Net's `compute_steps_for_sliding_window`).
-    """
-    if any(n < p for n, p in zip(shape, patch, strict=True)):
-        raise GeometryError(
-            "An array is padded to the patch before windows are laid", expected=patch, got=shape
-        )
-    if not 0 <= overlap < 1:
-        raise InputError("Windows overlap by a share of their size", expected="0 <= overlap < 1", got=overlap)
-    return tuple(_starts(n, p, overlap) for n, p in zip(shape, patch, strict=True))
-
-
-def _starts(size: int, patch: int, overlap: float) -> tuple[int, ...]:
-    step = max(1.0, patch * (1 - overlap))  # a step below one voxel would visit a place twice
-    count = math.ceil((size - patch) / step) + 1
-    return tuple(round(k * (size - patch) / max(count - 1, 1)) for k in range(count))
-
-
-def importance(patch: Shape) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Gaussian weights along z, y and x; a voxel's weight is their product, 1 in the middle.
-
-    Sigma is an eighth of the patch; zeros are replaced by the smallest positive weight (nnU-Net's
-    `compute_gaussian`, whose Gaussian is such a product).
-    """
-    z, y, x = (_gaussian(n) for n in patch)
-    return z, y, x
-
-
-def _gaussian(size: int) -> NDArray[np.float64]:
-    peak = np.zeros(size)
-    peak[size // 2] = 1.0
-    weights = np.asarray(gaussian_filter1d(peak, size / 8, mode="constant", cval=0.0))
-    weights /= weights.max()
-    weights[weights == 0] = weights[weights > 0].min()
-    return weights
 
 
 def sliding_window(
@@ -289,7 +197,7 @@ class _Stream:
         self._weight = torch.from_numpy(
             (factors[0][:, None, None] * factors[1][:, None] * factors[2]).astype(np.float32)
         )
-        self._total = [_coverage(n, s, w) for n, s, w in zip(rows.shape, self._starts, factors, strict=True)]
+        self._total = [coverage(n, s, w) for n, s, w in zip(rows.shape, self._starts, factors, strict=True)]
         plane = len(self._starts[1]) * len(self._starts[2])
         self._together = math.ceil(tiling.windows_per_call / plane)
         self._memo: dict[bytes, torch.Tensor] = {}
@@ -407,14 +315,6 @@ def _constant(window: torch.Tensor) -> bytes | None:
     if not torch.equal(probe, corner) or not bool((window == corner[:, None, None, None]).all()):
         return None
     return corner.numpy().tobytes()
-
-
-def _coverage(size: int, starts: tuple[int, ...], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of weights along one axis; as windows form a lattice, the sum per voxel is the product of three."""
-    total = np.zeros(size)
-    for start in starts:
-        total[start : start + len(weights)] += weights
-    return total
 
 
 def _check(logits: torch.Tensor, expected: tuple[int, ...]) -> None:

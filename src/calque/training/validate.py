@@ -23,7 +23,8 @@ from calque.prediction import Predictor
 from calque.prediction.engines import EngineOptions, make_engine
 from calque.prediction.learn import MODES, learn
 from calque.prediction.learned import Learned
-from calque.prediction.windows import Tiling, sliding_window
+from calque.prediction.tiling import Tiling
+from calque.prediction.windows import sliding_window
 from calque.preparation import Store
 from calque.progress import Progress, Task
 from calque.training.run import FoldFolder
