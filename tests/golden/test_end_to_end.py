@@ -209,6 +209,10 @@ def test_the_program_itself(trained: World, tmp_path: Path) -> None:
     assert "an empty folder" in wrong.stderr
 
 
+# A test run that a script put in the background ignores Ctrl-C, and its children would inherit that.
+_AS_IN_A_TERMINAL = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+
+
 def test_ctrl_c_while_training_leaves_nothing_half_written_and_resumes(
     trained: World, tmp_path: Path
 ) -> None:
@@ -217,7 +221,8 @@ def test_ctrl_c_while_training_leaves_nothing_half_written_and_resumes(
     plan.write_text(
         json.dumps(json.loads((trained.run / "plan.json").read_text()) | {"schedule": {"steps": 60}})
     )
-    command = [sys.executable, "-m", "calque.cli", "train", trained.data, "-o", folder, "--plan", plan]
+    train = [sys.executable, "-m", "calque.cli", "train", trained.data, "-o", folder, "--plan", plan]
+    command = [sys.executable, "-c", _AS_IN_A_TERMINAL, *train]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
