@@ -210,7 +210,11 @@ def test_the_program_itself(trained: World, tmp_path: Path) -> None:
 
 
 # A test run that a script put in the background ignores Ctrl-C, and its children would inherit that.
-_AS_IN_A_TERMINAL = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+_AS_IN_A_TERMINAL = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def test_ctrl_c_while_training_leaves_nothing_half_written_and_resumes(
