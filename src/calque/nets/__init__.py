@@ -11,7 +11,7 @@ from calque.nets.config import NetworkConfig
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["BUILDERS", "NetworkConfig", "build"]
+__all__ = ["BUILDERS", "NetworkConfig", "build", "channels_last"]
 
 
 def _unet(config: NetworkConfig) -> nn.Module:
@@ -39,3 +39,11 @@ def build(config: NetworkConfig, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BUILDERS[config.kind](config)
+
+
+def channels_last(network: nn.Module, config: NetworkConfig) -> nn.Module:
+    """The network with its weights laid out channels last, as its dimensions have it."""
+    import torch
+
+    layout = torch.channels_last_3d if config.dimensions == 3 else torch.channels_last
+    return network.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from calque.geometry import Shape
-from calque.nets import NetworkConfig, build
+from calque.nets import NetworkConfig, build, channels_last
 from calque.planning.machine import Machine, fast_bf16
 
 Precision = Literal["f32", "bf16"]
@@ -31,14 +31,13 @@ def step_seconds(config: NetworkConfig, patch: Shape, batch: int, mode: Mode, de
         mode: precision and memory layout.
         device: torch's name.
     """
-    precision, channels_last = mode
+    precision, last = mode
     network = build(config).to(device).train()
-    last = torch.channels_last_3d if config.dimensions == 3 else torch.channels_last
-    if channels_last:
-        network = network.to(memory_format=last)  # type: ignore[call-overload]
+    if last:
+        network = channels_last(network, config)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, config.inputs, *patch, generator=generator).to(device)
-    if channels_last:
+    if last:
         images = images.contiguous(memory_format=torch.channels_last_3d)
     seconds = []
     for _ in range(1 + _TIMED):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from calque.errors import TrainingError
 from calque.io import atomic_path
-from calque.nets import build
+from calque.nets import build, channels_last
 from calque.planning import Optimiser, Plan
 
 VERSION = 1
@@ -52,8 +52,7 @@ def fresh_state(plan: Plan, seed: int, device: torch.device) -> TrainingState:
     """Random weights and an optimiser that has seen nothing."""
     network = build(plan.network, seed).to(device).train()
     if plan.channels_last:
-        layout = torch.channels_last_3d if plan.network.dimensions == 3 else torch.channels_last
-        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        network = channels_last(network, plan.network)
     average = {name: p.detach().clone() for name, p in network.named_parameters()}
     return TrainingState(network, average, _optimiser(network, plan.optimiser))
 
