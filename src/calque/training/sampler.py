@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from calque.geometry import Shape
 from calque.planning import Augmentation, Plan
-from calque.preparation import PreparedCase, Store
+from calque.preparation import PreparedCase
+from calque.training.cases import Loader, OpenCases
 
 Matrix = NDArray[np.float64]
 
@@ -38,14 +39,14 @@ class Sampler:
     """Draws batches from prepared cases.
 
     Args:
-        store: the prepared cases.
+        store: the prepared cases; those that were drawn stay open, in bounds.
         cases: which of them.
         plan: patch, batch, share of foreground, augmentation.
         seed: of everything drawn here.
     """
 
-    def __init__(self, store: Store, cases: Sequence[str], plan: Plan, seed: int) -> None:
-        self._store = store
+    def __init__(self, store: Loader, cases: Sequence[str], plan: Plan, seed: int) -> None:
+        self._store = OpenCases(store)
         self._cases = tuple(sorted(cases))
         self._plan = plan
         self._seed = seed
