@@ -1,4 +1,4 @@
-"""DICOM: series of slices to images, strictly. pydicom (extra `dicom`) is imported only when something is read."""
+"""DICOM: series of slices to images, strictly. pydicom (extra `dicom`) is imported when something is read."""
 
 from calque.io.dicom.finding import choose_stack, find_stacks
 from calque.io.dicom.model import Found, Refused, Series, Slice, Stack

@@ -20,6 +20,7 @@ def find_stacks(paths: Path | str | Sequence[Path | str], *, progress: Progress 
         ReadError: a path does not exist, or a zip is damaged or holds what it should not.
         MissingExtraError: pydicom is not installed (extra `dicom`).
     """
+    progress.say("")
     raise InputError("DICOM series are not read yet", where=paths)
 
 
@@ -30,4 +31,4 @@ def choose_stack(found: Found, wanted: str | None = None, where: object = None) 
         InputError: there are several and none is wanted (they are listed), or none is what is wanted.
         CalqueError: the only series was refused: its own error.
     """
-    raise InputError("DICOM series are not read yet", where=where, got=wanted)
+    raise InputError("DICOM series are not read yet", where=where, got=(wanted, found))
