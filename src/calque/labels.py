@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import colorsys
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from calque.errors import LabelError
+from calque.terminology import Code
 from calque.value import Value
 
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -46,11 +54,24 @@ def present_values(array: NDArray[np.integer]) -> tuple[int, ...]:
 
 
 class Label(Value):
-    """One class: its name, its value in label maps (above 0) and its colour."""
+    """One class.
+
+    Args:
+        name: unique among the labels.
+        value: in label maps, above 0.
+        colour: for pictures.
+        code: what it is, for readers that do not know the name; None: not said, and left out of JSON.
+    """
 
     name: str = Field(min_length=1)
     value: int = Field(ge=1, le=65535)
     colour: Colour
+    code: Code | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_missing_code(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {k: v for k, v in fields.items() if k != "code" or v is not None}
 
 
 class Coding(Value):
@@ -132,6 +153,18 @@ class Labels(Value):
                 expected="unique names with unique values from 1 to 65535",
                 got=f"{names}, ignore {ignore}: {wrong}",
             ) from None
+
+    def with_codes(self, codes: Mapping[str, Code]) -> Self:
+        """The same classes; those that are named in `codes` mean that from now on.
+
+        Raises:
+            LabelError: a name that is no class.
+        """
+        strange = sorted(set(codes) - set(self.names))
+        if strange:
+            raise LabelError("There is no such class", expected=", ".join(self.names), got=", ".join(strange))
+        classes = tuple(c.model_copy(update={"code": codes.get(c.name, c.code)}) for c in self.classes)
+        return self.model_copy(update={"classes": classes})
 
     @property
     def names(self) -> tuple[str, ...]:
