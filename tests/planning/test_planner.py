@@ -115,6 +115,16 @@ def test_slices_are_not_mirrored_through() -> None:
 
 
 @pytest.mark.parametrize(
+    ("upright", "mirror"), [((0.55, 0.6), (False, True, True)), ((0.95, 0.5), (False, False, True))]
+)
+def test_pictures_that_stand_one_way_are_not_mirrored(upright, mirror) -> None:
+    kind = SLICES.model_copy(update={"upright": upright})
+    made = decided(kind, Budget(1800.0, None, 8 * GB))
+    assert made.augmentation.mirror == mirror
+    assert f"{upright[0]:.0%}" in made.reasons["augmentation"]
+
+
+@pytest.mark.parametrize(
     "wrong", [{"seconds": 5.0, "steps": 5}, {"seconds": 0.0}, {"steps": -1}, {"memory": 0}]
 )
 def test_budgets_that_contradict_themselves(wrong) -> None:

@@ -17,6 +17,7 @@ from calque.geometry import Grid, Shape, Spacing
 from calque.image import Image, LabelMap
 from calque.ops.crop import nonzero_box
 from calque.planning.model import Fingerprint, Intensity
+from calque.planning.upright import Thumbnail, thumbnail, upright
 from calque.progress import SILENT, Progress
 
 _SAMPLES = 10_000  # foreground voxels per case, as in nnU-Net
@@ -31,12 +32,14 @@ class CaseFacts:
         voxels: before cropping.
         counts: voxels per class, background not among them.
         samples: (channel, n) intensities of some foreground voxels.
+        small: a picture's thumbnail; None for volumes, whose files say how they stand.
     """
 
     grid: Grid
     voxels: int
     counts: NDArray[np.int64]
     samples: NDArray[np.float32]
+    small: Thumbnail | None = None
 
 
 def fingerprint(
@@ -88,7 +91,9 @@ def look(case: Case, dataset: Dataset, generator: np.random.Generator) -> CaseFa
     samples = np.stack([channel[at] for channel in image.array]).astype(np.float32)
     if not np.isfinite(samples).all():
         raise InputError("The image holds voxels that are not numbers (NaN or infinite)", where=case.id)
-    return CaseFacts(image.grid.cropped(nonzero_box(image.array)), image.grid.voxels, counts, samples)
+    flat = image.array.shape[1] == 1
+    small = thumbnail(case.patient, image.array, index, classes) if flat else None
+    return CaseFacts(image.grid.cropped(nonzero_box(image.array)), image.grid.voxels, counts, samples, small)
 
 
 def summarise(facts: Sequence[CaseFacts], dataset: Dataset) -> Fingerprint:
@@ -118,6 +123,7 @@ def summarise(facts: Sequence[CaseFacts], dataset: Dataset) -> Fingerprint:
         intensities=tuple(_intensity(row) for row in np.concatenate([f.samples for f in facts], axis=1)),
         class_fractions=tuple(float(c / total) for c in counts),
         cases_with_class=tuple(int(n) for n in np.sum([f.counts > 0 for f in facts], axis=0)),
+        upright=upright([fact.small for fact in facts if fact.small]) if len(orientations) == 1 else None,
     )
 
 

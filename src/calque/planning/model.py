@@ -40,6 +40,8 @@ class Fingerprint(Value):
         intensities: one per channel.
         class_fractions: share of voxels per class, background not among them, over all cases.
         cases_with_class: how many cases hold each class.
+        upright: for pictures, along y and x: the share of patients whose picture resembles the others' more
+            as it is than mirrored; None where it is not known (see `planning.upright`).
     """
 
     cases: PositiveInt
@@ -49,6 +51,7 @@ class Fingerprint(Value):
     intensities: tuple[Intensity, ...]
     class_fractions: tuple[float, ...]
     cases_with_class: tuple[int, ...]
+    upright: tuple[Probability, Probability] | None = None
 
 
 class Normalisation(Value):

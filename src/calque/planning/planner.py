@@ -14,7 +14,7 @@ from calque.planning.machine import Machine, find_machine, usable_memory
 from calque.planning.model import Augmentation, Forecast, Plan, Schedule
 from calque.planning.probe import Mode, capable_mode, step_seconds, time_modes
 from calque.planning.reasons import mode_reason, reasons
-from calque.planning.rules import Geometry, choose_geometry, choose_normalisation
+from calque.planning.rules import Geometry, choose_geometry, choose_normalisation, mirrored_axes
 from calque.planning.search import LADDER, Choice, Limits, Rung, choose
 from calque.planning.size import prepared_bytes
 from calque.progress import SILENT, Progress
@@ -170,7 +170,6 @@ class _Search:
 
 def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None, why_mode: str) -> Plan:
     geometry, dataset, budget = search.geometry, search.dataset, search.budget
-    flat = geometry.dimensions == 2
     schedule = _schedule(budget)
     forecast = None if seconds is None else _forecast(search, choice, mode, seconds)
     try:
@@ -185,7 +184,7 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None
             patch=choice.topology.patch,
             batch=choice.batch,
             network=choice.network,
-            augmentation=Augmentation(mirror=(False, flat, flat)),
+            augmentation=Augmentation(mirror=mirrored_axes(geometry)),
             schedule=schedule,
             precision=mode[0],
             channels_last=mode[1],

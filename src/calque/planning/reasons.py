@@ -8,6 +8,7 @@ from calque.planning.model import Plan, Schedule
 from calque.planning.probe import Mode
 from calque.planning.rules import Geometry
 from calque.planning.search import Choice
+from calque.planning.upright import UPRIGHT
 
 Row = tuple[str, str, str]
 """Field, value, reason."""
@@ -36,15 +37,27 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         "foreground": "a third of the patches is centred on a class, so that small ones are seen",
         "network": f"{choice.rung.base} features pay from about {choice.rung.steps:,} steps on; an axis is "
         "halved while its edge stays at 4 or more",
-        "augmentation": "after nnU-Net; pictures have no fixed up and left, so they are mirrored"
-        if geometry.dimensions == 2
-        else "after nnU-Net, without mirroring: every image is brought to one orientation, and a network "
-        "that need not know mirrored bodies learns faster (docs/log.md)",
+        "augmentation": "after nnU-Net; " + _why_mirrored(geometry),
         "optimiser": "AdamW converges in fewer steps than SGD; its rate is from experiments (docs/log.md)",
         "schedule": "the number of steps that was asked for"
         if schedule.steps is not None
         else "the budget: from the first look at the data to the end of the validation",
     }
+
+
+def _why_mirrored(geometry: Geometry) -> str:
+    if geometry.dimensions == 3:
+        return (
+            "without mirroring: every image is brought to one orientation, and a network that need not know "
+            "mirrored bodies learns faster (docs/log.md)"
+        )
+    if geometry.fingerprint.upright is None:
+        return "mirrored, for there are too few patients to tell whether pictures have an up and a left"
+    along_y, along_x = geometry.fingerprint.upright
+    return (
+        f"of the pictures, {along_y:.0%} of patients resemble the others more as they are than upside down, "
+        f"{along_x:.0%} more than left to right; mirrored where that is under {UPRIGHT:.0%}"
+    )
 
 
 def mode_reason(times: dict[Mode, float]) -> str:
