@@ -35,6 +35,48 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How the pixels of a frame are stored.
+
+    Args:
+        rows: along array axis y.
+        columns: along array axis x.
+        samples: 1, or 3 for colours.
+        photometric: PhotometricInterpretation.
+        allocated: bits that a sample takes.
+        stored: bits of them that count.
+        signed: whether these are two's complement.
+        transfer_syntax: UID.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    allocated: int
+    stored: int
+    signed: bool
+    transfer_syntax: str
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one frame that is not compressed."""
+        return self.rows * self.columns * self.samples * (self.allocated // 8)
+
+    @property
+    def colour(self) -> bool:
+        """Whether a pixel becomes red, green and blue."""
+        return self.samples == 3 or self.photometric == "PALETTE COLOR"
+
+    @property
+    def stored_range(self) -> tuple[int, int]:
+        """The least and the largest value that can be stored."""
+        if self.signed:
+            return -(2 ** (self.stored - 1)), 2 ** (self.stored - 1) - 1
+        return 0, 2**self.stored - 1
+
+
+@dataclass(frozen=True)
 class Slice:
     """One plane: a frame of an instance.
 
@@ -43,7 +85,11 @@ class Slice:
         frame: which of its frames, from 0.
         instance: SOPInstanceUID.
         sop_class: SOPClassUID.
-        position: LPS mm of the centre of its first pixel.
+        position: LPS mm of the centre of its first pixel; zeros where a picture has none.
+        layout: how its pixels are stored.
+        slope: value = stored * slope + intercept.
+        intercept: see `slope`.
+        offset: where the frame's bytes begin in the file; None where they are compressed.
     """
 
     path: Path
@@ -51,6 +97,10 @@ class Slice:
     instance: str
     sop_class: str
     position: tuple[float, float, float]
+    layout: Layout = field(repr=False)
+    slope: float = field(default=1.0, repr=False)
+    intercept: float = field(default=0.0, repr=False)
+    offset: int | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
