@@ -16,7 +16,6 @@ from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 from calque.errors import GeometryError
 
@@ -152,6 +151,8 @@ class Grid:
     @cached_property
     def orientation(self) -> str:
         """Nearest patient direction of each array axis; "SPL" is z to Superior, y to Posterior, x to Left."""
+        from scipy.optimize import linear_sum_assignment  # slow to import, and seldom asked for
+
         cosines = self.direction.T
         axes, patient = linear_sum_assignment(-np.abs(cosines))
         letters = (

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from calque.evaluation.pair import Pair
-from calque.ops.distance import Mask
+from calque.ops.nearest import Mask
 
 SPACINGS = ((1.0, 1.0, 1.0), (5.0, 0.78125, 0.78125), (2.5, 0.7, 0.9), (1.2, 0.74219, 0.74219))
 

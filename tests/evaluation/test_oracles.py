@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from calque.evaluation.calibration import calibration_error
 from calque.evaluation.metrics import METRICS
 from calque.evaluation.pair import Pair
-from calque.ops import distance
+from calque.ops import nearest
 from calque.ops.distance import Surfaces, border
 
 from .pairs import drawn
@@ -86,20 +86,30 @@ def test_distances_equal_every_voxel_against_every_other():
 
 def test_by_transforms_where_trees_would_be_slow(monkeypatch):
     """The other way: exact where spacings have a common unit, else to the rounding of single precision."""
-    monkeypatch.setattr(distance, "_SMALL", 0)
-    monkeypatch.setattr(distance, "_FEW", 0)
+    monkeypatch.setattr(nearest, "_STEPS", (0,))  # nobody looks around
+    monkeypatch.setattr(nearest, "_SMALL", 0)
+    monkeypatch.setattr(nearest, "_FEW", 0)
     for reach in (0, 2):  # everything, or what is far, by a transform
-        monkeypatch.setattr(distance, "_DENSE", 10**6 if reach == 0 else 0)
-        monkeypatch.setattr(distance, "_REACH", reach)
+        monkeypatch.setattr(nearest, "_DENSE", 10**6 if reach == 0 else 0)
+        monkeypatch.setattr(nearest, "_REACH", reach)
         for one in PAIRS:
             scored = one.pair()
-            unit = distance.common_unit(one.spacing, one.truth.shape)
+            unit = nearest.common_unit(one.spacing, one.truth.shape)
             for name, value in exact(one).items():
                 error = 1e-9 if unit is not None else 3e-7 * value
                 assert METRICS[name](scored) == pytest.approx(value, rel=0, abs=error), f"{one.name}: {name}"
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_by_trees_where_nobody_looks_around(monkeypatch):
+    monkeypatch.setattr(nearest, "_STEPS", (0,))
+    for one in PAIRS:
+        scored = one.pair()
+        for name, value in exact(one).items():
+            assert METRICS[name](scored) == pytest.approx(value, rel=0, abs=1e-9), f"{one.name}: {name}"
+
+
+@pytest.mark.filterwarnings("ignore:monai.metrics.utils get_mask_edges:FutureWarning")  # MONAI of itself
 def test_distances_equal_monais():
     """MONAI keeps distances in single precision: two units in the last place are allowed on top of 1e-6 mm.
 

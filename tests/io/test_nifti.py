@@ -10,12 +10,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calque.errors import GeometryError, InputError, ReadError, TruncatedError
 from calque.geometry import Grid
 from calque.image import Image
 from calque.io import read_header, read_image, write_image
+from calque.io.nifti_header import parse, size_and_order
 
 AFFINE = np.array([[0, -2, 0, 10], [0, 0, 1.5, -20], [3, 0, 0, 30], [0, 0, 0, 1]], float)
 
@@ -265,3 +268,31 @@ def test_real_files_lie_where_nibabel_sees_them(data_root: Path, pattern: str) -
             np.testing.assert_allclose(image.grid.to_world(index[::-1]), world, atol=1e-3)
             z, y, x = index[::-1]
             np.testing.assert_allclose(image.array[:, z, y, x].squeeze(), values[tuple(index)], rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from([nib.Nifti1Header, nib.Nifti2Header]),
+    order=st.sampled_from("<>"),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_headers_are_parsed_as_nibabel_parses_them(kind: Any, order: str, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    header = kind(endianness=order)
+    turn, _ = np.linalg.qr(random.normal(size=(3, 3)))
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * random.uniform(0.3, 9, 3), random.normal(0, 99, 3)
+    header.set_data_shape(random.integers(1, 99, random.integers(1, 6)))
+    header.set_data_dtype(random.choice(["u1", "i2", "i4", "f4", "f8", "i1", "u2", "u4", "i8", "u8"]))
+    header.set_qform(affine, code=int(random.integers(0, 5)))
+    header.set_sform(affine + 1, code=int(random.integers(0, 5)))
+    header["scl_slope"], header["scl_inter"], header["xyzt_units"] = 1.5, -2.0, random.integers(0, 4)
+    block = header.binaryblock
+    size, found = size_and_order(block) or (0, "")
+    raw = parse(block, size, found)
+    np.testing.assert_allclose(raw.qform, header.get_qform(), rtol=0, atol=1e-12)  # products, reordered
+    assert np.array_equal(raw.sform, header.get_sform())
+    assert raw.stored == header.get_data_dtype()
+    assert raw.dim == tuple(header["dim"])
+    for name in ("scl_slope", "scl_inter", "xyzt_units", "qform_code", "sform_code", "vox_offset"):
+        assert getattr(raw, name) == header[name]

@@ -10,9 +10,8 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from calque.errors import GeometryError
-from calque.ops import distance
+from calque.ops import nearest
 from calque.ops.distance import (
-    Mask,
     _areas,
     border,
     bounding_box,
@@ -20,6 +19,7 @@ from calque.ops.distance import (
     rim,
     voxel_surfaces,
 )
+from calque.ops.nearest import Mask
 
 SPACINGS = [(1.0, 1.0, 1.0), (3.0, 0.7, 0.9), (0.1, 0.3, 5.0)]
 
@@ -147,7 +147,7 @@ def test_the_rim_by_trees_is_that_by_transforms(monkeypatch, depth):
         far = ndimage.distance_transform_edt(~border(mask), sampling=(2.5, 0.7, 0.9))
         assert (near == (mask & (far <= depth + 1e-9))).all()
         with monkeypatch.context() as small:
-            small.setattr(distance, "_SMALL", 0)
+            small.setattr(nearest, "_SMALL", 0)
             assert (rim(mask, (2.5, 0.7, 0.9), depth) == near).all()
 
 

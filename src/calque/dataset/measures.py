@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 _SAMPLE = 2**16
 _BRIGHT = 0.75
@@ -65,6 +64,8 @@ def looks_lettered(array: NDArray[np.generic]) -> bool:
     bright = weakest >= _BRIGHT * top
     if top <= 0 or not 0 < np.count_nonzero(bright) < 0.1 * bright.size:
         return False
+    from scipy import ndimage  # slow to import, and seldom needed
+
     labelled, _ = ndimage.label(bright, structure=np.ones((3, 3), dtype=int))
     letters = [
         (box[0].start, box[0].stop, box[1].start, box[1].stop)

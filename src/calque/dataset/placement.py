@@ -16,7 +16,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from calque.geometry import Grid, Reorientation
 
@@ -168,6 +167,8 @@ def _different(image: NDArray[np.generic]) -> NDArray[np.generic]:
 
 def _features(image: NDArray[np.generic]) -> NDArray[np.float32]:
     """(feature, z, y, x): per channel the intensity, two local means and the local contrast."""
+    from scipy import ndimage  # slow to import, and seldom needed
+
     found = []
     for channel in image:
         values = np.nan_to_num(channel.astype(np.float32), posinf=0.0, neginf=0.0)
@@ -184,6 +185,8 @@ def _copies(
     features: NDArray[np.float32], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(copy, 2, feature) means of the mask and its ring, and (feature, point) of the mask."""
+    from scipy import ndimage  # slow to import, and seldom needed
+
     ring = ndimage.maximum_filter(mask, size=[min(5, n) for n in mask.shape]) & ~mask
     points = [_indices(_thinned(np.flatnonzero(part), _POINTS), mask.shape) for part in (mask, ring)]
     found = np.full((len(_FLIPS) + len(_SHIFTS), 2, len(features) + 6), np.nan, dtype=np.float32)

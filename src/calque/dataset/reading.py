@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from calque.dataset.model import PLAIN_RULE, Case, Dataset, MaskRule
 from calque.errors import DatasetError, GeometryError, InputError, LabelError
@@ -90,6 +89,8 @@ def _resampled(volume: Volume, first: Volume, path: Path, reference: Path) -> ND
         raise grids_differ(first.header, reference, volume.header, path)
     values = volume.array[0].astype(np.float32)
     change = own.index_from(grid)
+    from scipy import ndimage  # slow to import, and seldom needed
+
     moved = ndimage.affine_transform(
         values,
         change[:3, :3],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from calque.ops.distance import Mask
+from calque.ops.nearest import Mask
 from calque.value import Value
 
 BINS = 15

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from calque.errors import GeometryError, InputError, LabelError
 from calque.evaluation.metrics import DEFAULT, select
@@ -14,7 +13,8 @@ from calque.evaluation.pair import Pair
 from calque.evaluation.scores import CaseScore, ClassScore
 from calque.geometry import Grid
 from calque.image import LabelMap
-from calque.labels import Labels
+from calque.labels import Labels, present_values
+from calque.ops.distance import bounding_box
 
 Tolerance = float | Mapping[str, float]
 """Millimetres, for all classes or by name."""
@@ -22,6 +22,8 @@ Tolerance = float | Mapping[str, float]
 Probabilities = NDArray[np.floating]
 
 Slices = tuple[slice, ...]
+
+_SMALL, _FEW = 2**22, 8  # voxels and values up to which boxes are sought value by value
 
 
 def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
@@ -181,8 +183,21 @@ def _mask(array: NDArray[np.integer], values: tuple[int, ...]) -> NDArray[np.boo
 
 
 def _boxes(*arrays: NDArray[np.integer]) -> tuple[list[Slices | None], ...]:
-    """Per array, the bounding box of value N at position N - 1, in one pass over the voxels."""
-    return tuple(ndimage.find_objects(array) for array in arrays)
+    """Per array, the bounding box of value N at position N - 1."""
+    return tuple(_value_boxes(array) for array in arrays)
+
+
+def _value_boxes(array: NDArray[np.integer]) -> list[Slices | None]:
+    values = present_values(array) if array.size <= _SMALL else ()
+    if array.size > _SMALL or len(values) > _FEW:  # one pass for all of them
+        from scipy import ndimage
+
+        return list(ndimage.find_objects(array))
+    found: list[Slices | None] = [None] * max(values)
+    for value in values:
+        if value and (box := bounding_box(np.asarray(array == value))):
+            found[value - 1] = box.slices
+    return found
 
 
 def _joint(boxes: tuple[list[Slices | None], ...], values: tuple[int, ...], shape: Sequence[int]) -> Slices:

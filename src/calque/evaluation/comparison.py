@@ -7,7 +7,6 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from calque.errors import InputError
 from calque.evaluation.intervals import Figures, by_patient, intervals, resamples
@@ -229,6 +228,8 @@ def _difference(
     low, high = (float(v) for v in intervals(gap[known][:, None], people, how)[:, 0])
     sums, counts = by_patient(gap[known][:, None], people)
     each = (sums / counts)[:, 0]
+    from scipy import stats  # slow to import, and for comparisons alone
+
     p = float(stats.wilcoxon(each).pvalue) if np.any(each != 0) else None
     return base.model_copy(update={"low": low, "high": high, "p": p})
 
@@ -251,6 +252,8 @@ def _ranks(
     part = table[known]
     if not len(part):
         return [Rank(metric=metric.name, target=target, model=name, n=0) for name in names]
+    from scipy import stats
+
     sign = -1.0 if metric.better == "higher" else 1.0
     means = part.mean(axis=0)
     places = stats.rankdata(sign * means)

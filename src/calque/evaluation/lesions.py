@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calque.ops.components import connected_components
-from calque.ops.distance import Mask
+from calque.ops.nearest import Mask
 
 
 @dataclass(frozen=True)

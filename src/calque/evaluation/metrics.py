@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calque.errors import InputError
 from calque.evaluation.calibration import brier, calibration_error
@@ -77,9 +78,22 @@ def percentile_hausdorff(percentile: float) -> Callable[[Pair], float]:
 
     def distance(pair: Pair) -> float:
         both = pair.surfaces
-        return float(max(np.percentile(both.first, percentile), np.percentile(both.second, percentile)))
+        return max(_percentile(both.first, percentile), _percentile(both.second, percentile))
 
     return distance
+
+
+def _percentile(values: NDArray[np.float64], percentile: float) -> float:
+    """As `np.percentile`, to the last bit, without what it costs to be called."""
+    if percentile >= 100.0:
+        return float(values.max())
+    place = percentile / 100.0 * (len(values) - 1)
+    below = int(place)
+    above = min(below + 1, len(values) - 1)
+    parted = np.partition(values, (below, above))
+    low, share = float(parted[below]), place - below
+    gap = float(parted[above]) - low
+    return low + gap * share if share < 0.5 else low + gap - gap * (1.0 - share)
 
 
 def _dice(pair: Pair) -> float:

@@ -13,7 +13,8 @@ from calque.errors import InputError
 from calque.evaluation.calibration import Reliability, reliability
 from calque.evaluation.lesions import Matching, match_objects
 from calque.geometry import Spacing
-from calque.ops.distance import Mask, Surfaces, element_surfaces, rim, voxel_surfaces
+from calque.ops.distance import Surfaces, element_surfaces, rim, voxel_surfaces
+from calque.ops.nearest import Mask
 from calque.ops.skeleton import skeleton
 
 State = Literal["present", "missed", "spurious", "absent"]

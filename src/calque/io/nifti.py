@@ -1,8 +1,8 @@
 """NIfTI-1 and NIfTI-2 in one file, plain or gzipped.
 
-The header is nibabel's business; bytes go through isal, which is several times as fast as zlib. Arrays are
-only transposed, never flipped: (i, j, k) becomes (z, y, x), and the RAS affine becomes LPS with its columns
-permuted.
+Headers are parsed in `nifti_header` and written by nibabel; bytes go through isal, which is
+several times as fast as zlib. Arrays are only transposed, never flipped: (i, j, k) becomes (z, y, x), and the
+RAS affine becomes LPS with its columns permuted.
 """
 
 from __future__ import annotations
@@ -10,25 +10,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import nibabel as nib
 import numpy as np
 from isal import igzip
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from calque.errors import GeometryError, InputError, ReadError
 from calque.geometry import Affine, Grid
 from calque.io.model import Header, Volume
+from calque.io.nifti_header import RawHeader, parse, size_and_order
 from calque.io.stream import check_capacity, open_bytes, read_exactly
 
-_SIZES: dict[int, Any] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+if TYPE_CHECKING:
+    from nibabel import Nifti1Header
+
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units & 7: unknown (taken as mm), m, mm, micrometres
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ZYX_TO_IJK = np.eye(4)[[2, 1, 0, 3]]
 _CHUNK = 2**20
 _LARGEST_AXIS = 32767  # NIfTI-1 counts voxels in 16 bits
+_OTHER_TYPES = {
+    1: "bits", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2048: "complex256",
+    2304: "RGBA",
+}  # fmt: skip
 _WRITTEN_AS = {"b1": "u1", "f2": "f4"}  # types that NIfTI lacks -> the next that holds their values
 
 
@@ -110,66 +115,65 @@ def _layout(stream: BinaryIO, path: Path) -> tuple[_Layout, int]:
     scaled = slope is not None
     value_type = _scaled_type(stored) if scaled else stored.newbyteorder("=")
     grid, disagreement = _grid(raw, shape, path)
-    offset = float(raw["vox_offset"])
+    offset = raw.vox_offset
     if not consumed <= offset < 2**40 or offset != int(offset):
         raise _not_nifti(path, f"voxels that start at byte {offset:g}")
     header = Header(grid, channels, value_type, disagreement)
     return _Layout(header, (channels, *shape), stored, int(offset), slope, inter), consumed
 
 
-def _raw_header(stream: BinaryIO, path: Path) -> tuple[Any, int]:
-    """nibabel's header of the right class and byte order, unchecked."""
+def _raw_header(stream: BinaryIO, path: Path) -> tuple[RawHeader, int]:
+    """The header, unchecked, and its bytes."""
     block = stream.read(348)
-    sizes = {order: int.from_bytes(block[:4], order) for order in ("little", "big")}
-    for order, size in sizes.items():
-        if size in _SIZES:
-            block += stream.read(size - 348)
-            if len(block) < size:
-                raise _not_nifti(path, f"{len(block)} bytes of header")
-            raw = _SIZES[size](block, endianness=order, check=False)
-            if bytes(raw["magic"].tobytes())[:3] not in (b"n+1", b"n+2"):
-                raise _not_nifti(path, f"magic {raw['magic'].tobytes()!r}")
-            return raw, size
-    raise _not_nifti(path, f"first bytes {block[:4]!r}")
+    found = size_and_order(block)
+    if found is None:
+        raise _not_nifti(path, f"first bytes {block[:4]!r}")
+    size, order = found
+    block += stream.read(size - len(block))
+    if len(block) < size:
+        raise _not_nifti(path, f"{len(block)} bytes of header")
+    raw = parse(block, size, order)
+    if raw.magic[:3] not in (b"n+1", b"n+2"):
+        raise _not_nifti(path, f"magic {raw.magic!r}")
+    return raw, size
 
 
-def _stored_type(raw: Any, path: Path) -> np.dtype[np.generic]:
-    try:
-        stored: np.dtype[np.generic] = raw.get_data_dtype()
-    except (HeaderDataError, KeyError):
-        raise _not_nifti(path, f"type of voxels {int(raw['datatype'])}") from None
-    if stored.kind not in "iuf" or stored.itemsize > 8:
+def _stored_type(raw: RawHeader, path: Path) -> np.dtype[np.generic]:
+    stored = raw.stored
+    if stored is None and raw.datatype not in _OTHER_TYPES:
+        raise _not_nifti(path, f"type of voxels {raw.datatype}")
+    if stored is None:
         raise ReadError(
             "Voxels of this type are not supported",
             where=path,
-            got=stored,
+            got=_OTHER_TYPES[raw.datatype],
             expected="integers or real numbers of up to 64 bits, one per voxel and channel",
             fix="export the scan as plain integers or floats",
         )
     return stored
 
 
-def _extents(raw: Any, path: Path) -> tuple[int, tuple[int, int, int]]:
+def _extents(raw: RawHeader, path: Path) -> tuple[int, tuple[int, int, int]]:
     """Channels and (z, y, x). Channels lie on the fourth axis, or on the fifth (vectors)."""
-    count = int(raw["dim"][0])
+    count = raw.dim[0]
     if not 1 <= count <= 7:
         raise _not_nifti(path, f"{count} dimensions")
-    i, j, k, *others = (int(n) for n in (*raw["dim"][1 : count + 1], *[1] * (7 - count)))
+    i, j, k, *others = (*raw.dim[1 : count + 1], *[1] * (7 - count))
     if min(i, j, k, *others) < 1:
-        raise _not_nifti(path, f"dimensions {raw['dim'][1 : count + 1].tolist()}")
+        raise _not_nifti(path, f"dimensions {list(raw.dim[1 : count + 1])}")
     if sum(n > 1 for n in others) > 1:
         raise ReadError(
             "This file has more than one axis beyond space",
             where=path,
-            got=raw["dim"][1 : count + 1].tolist(),
+            got=list(raw.dim[1 : count + 1]),
             expected="three axes in space and at most one of channels",
         )
     return max(others), (k, j, i)
 
 
-def _scaling(raw: Any) -> tuple[float | None, float]:
+def _scaling(raw: RawHeader) -> tuple[float | None, float]:
     """Slope and intercept; slope None where there is nothing to do (zero or no number means unset)."""
-    slope, inter = float(raw["scl_slope"]), float(raw["scl_inter"])
+    slope, inter = raw.scl_slope, raw.scl_inter
     inter = inter if np.isfinite(inter) else 0.0
     if slope == 0 or not np.isfinite(slope) or (slope == 1 and inter == 0):
         return None, 0.0
@@ -189,13 +193,13 @@ def _values(array: NDArray[np.generic], layout: _Layout) -> NDArray[np.generic]:
     return values
 
 
-def _grid(raw: Any, shape: tuple[int, int, int], path: Path) -> tuple[Grid, float]:
+def _grid(raw: RawHeader, shape: tuple[int, int, int], path: Path) -> tuple[Grid, float]:
     """The grid in LPS mm and the gap between sform and qform, mm."""
-    scale = _UNITS.get(int(raw["xyzt_units"]) & 7, 1.0)
-    sform = raw.get_sform() if int(raw["sform_code"]) > 0 else None
+    scale = _UNITS.get(raw.xyzt_units & 7, 1.0)
+    sform = raw.sform if raw.sform_code > 0 else None
     try:
-        qform = raw.get_qform() if int(raw["qform_code"]) > 0 else None
-    except (HeaderDataError, ValueError) as problem:
+        qform = raw.qform if raw.qform_code > 0 else None
+    except ValueError as problem:
         if sform is None:
             raise GeometryError("The header's rotation is impossible", where=path, got=problem) from None
         return _to_grid(sform, shape, scale, path), float("inf")
@@ -237,7 +241,9 @@ def _to_grid(ras: Affine, shape: tuple[int, int, int], scale: float, path: Path)
         ) from None
 
 
-def _header_to_write(array: NDArray[np.generic], grid: Grid, path: Path) -> Any:
+def _header_to_write(array: NDArray[np.generic], grid: Grid, path: Path) -> Nifti1Header:
+    from nibabel import Nifti1Header  # slow to import, and for writing alone
+
     channels, k, j, i = array.shape
     if max(array.shape) > _LARGEST_AXIS:
         raise GeometryError(
@@ -246,7 +252,7 @@ def _header_to_write(array: NDArray[np.generic], grid: Grid, path: Path) -> Any:
             got=array.shape,
             expected=f"at most {_LARGEST_AXIS} voxels along an axis",
         )
-    header = nib.Nifti1Header()
+    header = Nifti1Header()
     wanted = np.dtype(_WRITTEN_AS.get(array.dtype.str[1:], array.dtype))
     if wanted.kind not in "iuf" or wanted.itemsize > 8:
         raise InputError("NIfTI cannot hold values of this type", where=path, got=array.dtype)

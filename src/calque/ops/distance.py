@@ -18,21 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from itertools import permutations, product
-from math import lcm
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from calque.errors import GeometryError
 from calque.geometry import Box
-
-Mask = NDArray[np.bool_]
-Distances = NDArray[np.float64]
+from calque.ops.nearest import Distances, Mask, to_nearest, within
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +63,12 @@ def border(mask: Mask, axes: Sequence[int] = (0, 1, 2)) -> Mask:
     """
     inside = mask.copy()
     for axis in axes:
-        here, core = np.moveaxis(mask, axis, 0), np.moveaxis(inside, axis, 0)
-        core[0] = core[-1] = False
-        core[1:] &= here[:-1]
-        core[:-1] &= here[1:]
+        first, last, before, after = (
+            (slice(None),) * axis + (part,) for part in (0, -1, slice(-1), slice(1, None))
+        )
+        inside[first] = inside[last] = False
+        inside[after] &= mask[before]
+        inside[before] &= mask[after]
     return np.asarray(mask & ~inside)
 
 
@@ -84,15 +80,7 @@ def rim(mask: Mask, spacing: Sequence[float], depth_mm: float) -> Mask:
     edge = border(mask, _axes(mask))
     if depth_mm <= 0 or not edge.any():
         return edge
-    limit = depth_mm * (1.0 + 1e-6)
-    if mask.size > _SMALL:
-        return np.asarray(mask & (_transform(edge, spacing) <= limit))
-    step, inside = np.array([float(s) for s in spacing]), mask & ~edge
-    places = np.argwhere(inside)
-    gaps = cKDTree(np.argwhere(edge) * step).query(places * step, distance_upper_bound=limit)[0]
-    found = edge.copy()
-    found[tuple(places[np.isfinite(gaps)].T)] = True
-    return found
+    return within(mask, mask & ~edge, edge, spacing, depth_mm * (1.0 + 1e-6))
 
 
 def voxel_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Surfaces:
@@ -109,7 +97,7 @@ def voxel_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Surfa
     first, second, axes = _joint(first, second)
     edges = border(first, axes), border(second, axes)
     ones = (np.ones(int(np.count_nonzero(edge))) for edge in edges)
-    return Surfaces(_to_nearest(edges[0], edges[1], spacing), _to_nearest(edges[1], edges[0], spacing), *ones)
+    return Surfaces(to_nearest(edges[0], edges[1], spacing), to_nearest(edges[1], edges[0], spacing), *ones)
 
 
 def element_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Surfaces:
@@ -121,8 +109,8 @@ def element_surfaces(first: Mask, second: Mask, spacing: Sequence[float]) -> Sur
     full = 2 ** (2 ** len(axes)) - 1
     edges = [(code != 0) & (code != full) for code in codes]
     return Surfaces(
-        _to_nearest(edges[0], edges[1], spacing),
-        _to_nearest(edges[1], edges[0], spacing),
+        to_nearest(edges[0], edges[1], spacing),
+        to_nearest(edges[1], edges[0], spacing),
         weights[0][edges[0]],
         weights[1][edges[1]],
     )
@@ -160,74 +148,18 @@ def _axes(mask: Mask) -> tuple[int, ...]:
     return tuple(axis for axis in range(3) if mask.shape[axis] > 1) or (0, 1, 2)
 
 
-def _to_nearest(source: Mask, target: Mask, spacing: Sequence[float]) -> Distances:
-    """(n,) mm from every true voxel of `source` to the nearest of `target`, exact in double precision.
-
-    A tree of the target's voxels is asked about the source's: that costs by surface, not by volume. Two kinds
-    of pairs cost too much that way and go through a distance transform: surfaces as dense as noise, and
-    voxels that lie far from a surface bent around them (every part of it is about as near).
-    """
-    step = np.array([float(s) for s in spacing])
-    places, others = np.argwhere(source), np.argwhere(target) * step
-    if (len(places) + len(others)) * _DENSE > source.size > _SMALL:
-        return _transform(target, spacing)[source]
-    found = np.zeros(len(places))
-    apart = np.flatnonzero(~target[source])  # the others are at 0
-    points = places[apart] * step
-    tree = cKDTree(others, leafsize=32, balanced_tree=False, compact_nodes=False)
-    near: Distances = tree.query(points, distance_upper_bound=_REACH * step.max())[0]
-    far = np.flatnonzero(np.isinf(near))
-    if len(far) * len(others) > _SMALL**2 and len(far) > _FEW:
-        near[far] = _transform(target, spacing)[source][apart[far]]
-    elif len(far):
-        near[far] = tree.query(points[far])[0]
-    found[apart] = near
-    return found
-
-
-_DENSE, _SMALL, _REACH, _FEW = 3, 2**15, 16, 2000
-
-
-def _transform(target: Mask, spacing: Sequence[float]) -> Distances:
-    """(z, y, x) mm to the nearest true voxel of `target`.
-
-    The transform of `edt` works with squares in single precision. In whole multiples of a common unit these
-    are whole numbers, and exact below 2^24; where spacings have no such unit, the relative error is below
-    3e-7.
-    """
-    unit = common_unit(spacing, target.shape)
-    ratio = [float(s) for s in spacing] if unit is None else [float(round(s / unit)) for s in spacing]
-    squared = edt.edtsq(~target, anisotropy=tuple(ratio), parallel=1)
-    return np.asarray(np.sqrt(squared.astype(np.float64)) * (unit or 1.0))
-
-
-def common_unit(spacing: Sequence[float], shape: Sequence[int]) -> float | None:
-    """The length of which every spacing is a whole multiple, so that squares in it stay exact in float32.
-
-    None where there is none: the squared diagonal would reach 2^24, or a ratio is no simple fraction.
-    """
-    least = min(spacing)
-    ratios = [Fraction(s / least).limit_denominator(200) for s in spacing]
-    if any(abs(float(r) * least - s) > 1e-12 * s for r, s in zip(ratios, spacing, strict=True)):
-        return None
-    parts = lcm(*(r.denominator for r in ratios))
-    diagonal = sum(float(r * parts * n) ** 2 for r, n in zip(ratios, shape, strict=True))
-    return least / parts if diagonal < 2**24 else None
-
-
 def _corner_codes(mask: Mask, axes: tuple[int, ...]) -> NDArray[np.uint8]:
     """For every corner between voxels: which of the voxels around it are in the mask, as bits.
 
     The voxel that comes first along all axes is the highest bit. The codes are one longer than the
     mask along each of `axes`.
     """
-    padding = [(1, 1) if axis in axes else (0, 0) for axis in range(3)]
-    padded = np.pad(mask, padding).astype(np.uint8)
-    shape = tuple(n + 1 if axis in axes else n for axis, n in enumerate(mask.shape))
-    codes = np.zeros(shape, np.uint8)
-    for offset in product(*[(0, 1) if axis in axes else (0,) for axis in range(3)]):
-        part = padded[tuple(slice(o, o + n) for o, n in zip(offset, shape, strict=True))]
-        codes = (codes << 1) | part
+    padded = np.zeros([n + 2 if axis in axes else n for axis, n in enumerate(mask.shape)], dtype=np.uint8)
+    padded[tuple(slice(1, -1) if axis in axes else slice(None) for axis in range(3))] = mask
+    codes, bits = padded, 1
+    for axis in reversed(axes):
+        before, after = ((slice(None),) * axis + (part,) for part in (slice(-1), slice(1, None)))
+        codes, bits = np.asarray(codes[before] << bits | codes[after]), 2 * bits
     return codes
 
 

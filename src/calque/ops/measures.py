@@ -19,7 +19,8 @@ from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.ops.components import connected_components
 from calque.ops.diameter import largest_diameter
-from calque.ops.distance import Mask, bounding_box, surface_area
+from calque.ops.distance import bounding_box, surface_area
+from calque.ops.nearest import Mask
 from calque.value import Value
 
 

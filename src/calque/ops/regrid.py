@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scipy import ndimage
-
 from calque.geometry import Grid
 from calque.image import LabelMap
 
@@ -16,6 +14,8 @@ def regrid_labels(label_map: LabelMap, grid: Grid) -> LabelMap:
         grid: the new one.
     """
     to_source = label_map.grid.index_from(grid)
+    from scipy import ndimage  # slow to import, and seldom needed
+
     array = ndimage.affine_transform(
         label_map.array,
         to_source[:3, :3],

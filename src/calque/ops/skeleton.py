@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from calque.errors import GeometryError, MissingExtraError
-from calque.ops.distance import Mask
+from calque.ops.nearest import Mask
 
 
 def skeleton(mask: Mask) -> Mask:
