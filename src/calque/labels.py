@@ -84,16 +84,23 @@ class Coding(Value):
     Args:
         values: (stored, label value); what is not listed is undeclared, but for 0.
         colours: (red, green and blue, label value); black is background unless it is listed.
+        names: (name of a structure of a DICOM SEG or RTSTRUCT, label value); others are left out.
     """
 
     values: tuple[tuple[int, int], ...] = ()
     colours: tuple[tuple[Colour, int], ...] = ()
+    names: tuple[tuple[str, int], ...] = ()
 
     @model_validator(mode="after")
     def _unambiguous(self) -> Self:
-        for stored in ([s for s, _ in self.values], [c for c, _ in self.colours]):
+        kinds: tuple[list[object], ...] = (
+            [stored for stored, _ in self.values],
+            [colour for colour, _ in self.colours],
+            [name for name, _ in self.names],
+        )
+        for stored in kinds:
             if len(set(stored)) != len(stored):
-                raise ValueError(f"each stored value or colour stands for one label, got {stored}")
+                raise ValueError(f"each stored value, colour or name stands for one label, got {stored}")
         return self
 
 

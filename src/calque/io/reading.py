@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calque.errors import GeometryError, InputError, LabelError, ReadError
+from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.io.coding import decode
-from calque.io.formats import format_of
+from calque.io.dicom.label_files import read_structure_labels
+from calque.io.dicom.labelling import EVERY, Choice
+from calque.io.dicom.objects import structures_kind
+from calque.io.dicom.structures import Reference
+from calque.io.formats import format_of, suffix_of
 from calque.io.model import Header, Volume
 from calque.labels import BACKGROUND, PLAIN, Coding, Labels, present_values
 
@@ -110,8 +115,17 @@ def _millimetres(header: Header) -> str:
     return " x ".join(f"{s:.4g}" for s in header.grid.spacing) + " mm"
 
 
-def read_labels(path: Path | str, labels: Labels | None = None, coding: Coding = PLAIN) -> LabelMap:
+def read_labels(
+    path: Path | str,
+    labels: Labels | None = None,
+    coding: Coding = PLAIN,
+    *,
+    reference: Path | str | Grid | Reference | None = None,
+    choice: Choice = EVERY,
+) -> LabelMap:
     """Read a mask; its type becomes the smallest unsigned one.
+
+    A DICOM SEG or RTSTRUCT is placed on the grid of its reference, without resampling; see `calque.io.dicom`.
 
     Args:
         path: a file with one channel, or a picture whose red, green and blue are equal; floats are accepted
@@ -119,13 +133,20 @@ def read_labels(path: Path | str, labels: Labels | None = None, coding: Coding =
         labels: what the values mean. None: each value above 0 becomes a class "class N" (an empty mask gets
             "class 1").
         coding: what stored values or colours stand for, where the mask does not hold label values itself.
+        reference: of a SEG or RTSTRUCT: the series that it belongs to, or another image on the same grid, or
+            the grid. A SEG needs none. Other masks lie where they say.
+        choice: of a SEG or RTSTRUCT: which structures, and how overlaps are decided.
 
     Raises:
-        LabelError: values that are fractional, negative, too large or not declared; colours without a coding.
+        LabelError: values that are fractional, negative, too large or not declared; colours without a coding;
+            structures that overlap without a choice, or are not there.
         ReadError: missing, damaged, truncated or of an unknown format.
         GeometryError: the header gives no position, or an impossible one.
     """
     path = Path(path)
+    if is_structures(path):
+        found = read_structure_labels(path, as_reference(reference), labels, coding, choice)
+        return found.require_decided(path)
     volume = read_mask_volume(path)
     array = label_values(volume, path, coding)
     if labels is None:
@@ -133,6 +154,23 @@ def read_labels(path: Path | str, labels: Labels | None = None, coding: Coding =
     else:
         labels.require_declared(array, where=path)
     return LabelMap(array, volume.header.grid, labels)
+
+
+def is_structures(path: Path) -> bool:
+    """Whether this file is a DICOM SEG or RTSTRUCT; of other formats only the name is looked at."""
+    suffix = suffix_of(path)
+    return (suffix is None or suffix == ".dcm") and structures_kind(path) is not None
+
+
+def as_reference(source: Path | str | Grid | Reference | None) -> Reference | None:
+    """Where structures are to be placed, from whatever tells it.
+
+    Raises:
+        ReadError, GeometryError: an image that tells it cannot be read.
+    """
+    if source is None or isinstance(source, Reference):
+        return source
+    return Reference(source if isinstance(source, Grid) else read_header(source).grid)
 
 
 def label_values(volume: Volume, where: Path, coding: Coding = PLAIN) -> NDArray[np.unsignedinteger]:
