@@ -12,6 +12,7 @@ from calque.io.dicom.grouping import Group, same_matrix, volumes, without_copies
 from calque.io.dicom.headers import Damaged, Plane, read_planes
 from calque.io.dicom.lattice import Lattice
 from calque.io.dicom.model import Found, Refused, Series, Slice, Stack
+from calque.io.dicom.raw import quiet
 from calque.io.plane import PIXELS, own_grid
 from calque.progress import SILENT, Progress
 
@@ -37,7 +38,7 @@ def find_stacks(paths: Path | str | Sequence[Path | str], *, progress: Progress 
     damaged: dict[tuple[str, str, str], Refused] = {}
     unknown: list[Refused] = []
     files = list_files(paths)
-    with progress.task("reading headers", len(files)) as task:
+    with quiet(), progress.task("reading headers", len(files)) as task:
         for path in files:
             try:
                 for plane in read_planes(path) or ():
@@ -49,9 +50,10 @@ def find_stacks(paths: Path | str | Sequence[Path | str], *, progress: Progress 
             task.advance()
     stacks: list[Stack] = []
     refused = [*unknown, *damaged.values()]
-    for identity, planes in members.items():
-        if identity not in damaged:
-            _sort_out(planes, stacks, refused)
+    with quiet():
+        for identity, planes in members.items():
+            if identity not in damaged:
+                _sort_out(planes, stacks, refused)
     return Found(tuple(sorted(stacks, key=_order)), tuple(refused))
 
 

@@ -37,6 +37,7 @@ TAGS = f"{_SERIES} {_PIXELS} {_PLACE} {_MARKS}".split()
 """What is read of a header, by keyword."""
 
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # little endian, implicit and explicit
+_STANDARD = "1.2.840.10008."
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED = 0xFFFFFFFF
 _UNSUPPORTED = {
@@ -189,11 +190,28 @@ def _planes(file: BinaryIO, elements: Elements, path: Path) -> tuple[Plane, ...]
 
 
 def _is_image(sop_class: str, elements: Elements) -> bool:
+    """Whether this is a scan or picture; of private classes those that have rows.
+
+    Raises:
+        ReadError: it does not say what it is.
+    """
+    if not sop_class:
+        raise ReadError(
+            "This DICOM file does not say what it holds",
+            where=elements.where,
+            expected="SOPClassUID",
+            fix="copy or export it again, or remove it",
+        )
+    if not sop_class.startswith(_STANDARD):
+        return elements.whole("Rows") is not None
+    return sop_class in _UNSUPPORTED or _names_image(sop_class)
+
+
+@cache
+def _names_image(sop_class: str) -> bool:
     from pydicom.uid import UID
 
-    if sop_class in _UNSUPPORTED or "Image Storage" in UID(sop_class).name:
-        return True
-    return not UID(sop_class).is_private and sop_class == "" and elements.whole("Rows") is not None
+    return "Image Storage" in UID(sop_class).name
 
 
 def _series(elements: Elements) -> Series:
@@ -218,14 +236,10 @@ def _described(elements: Elements) -> str:
     plain = elements.text("SeriesDescription")
     if plain.isascii() and "\x1b" not in plain:
         return plain
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of character sets that are misspelled
-        try:
-            return str(elements.data.SeriesDescription)
-        except Exception:  # it is for people's eyes alone
-            return plain
+    try:
+        return str(elements.data.SeriesDescription)
+    except Exception:  # it is for people's eyes alone
+        return plain
 
 
 def _layout(elements: Elements, transfer_syntax: str) -> Layout:

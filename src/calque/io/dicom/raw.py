@@ -6,7 +6,11 @@ has hundreds of headers, and a few dozen values of each are needed.
 
 from __future__ import annotations
 
+import logging
 import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
 
 
+_UNDEFINED = 0xFFFFFFFF
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 
 
@@ -120,7 +125,13 @@ class Elements:
     def _bytes_or_value(self, keyword: str) -> object:
         """The bytes as they are in the file, or the value where pydicom has converted it."""
         tag = _tag(keyword)
-        return self.data.get_item(tag).value if tag in self.data else None
+        if tag not in self.data:
+            return None
+        element = self.data.get_item(tag)
+        value, announced = element.value, getattr(element, "length", _UNDEFINED)
+        if isinstance(value, bytes) and announced not in (_UNDEFINED, len(value)):
+            raise self._unlike(keyword, f"{announced} bytes")
+        return value
 
     def _unlike(self, keyword: str, expected: str) -> ReadError:
         return ReadError(
@@ -129,6 +140,23 @@ class Elements:
             expected=f"{keyword}: {expected}",
             fix="export the series again",
         )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom from warning and logging: it repeats values, which may be a patient's."""
+    logger = logging.getLogger("pydicom")
+    logger.addFilter(_nothing)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from calque.image import Image
 from calque.io.dicom.decode import Values, stored_frames
 from calque.io.dicom.lattice import shear_between
 from calque.io.dicom.model import Slice, Stack
+from calque.io.dicom.raw import quiet
 from calque.io.dicom.suv import suv_factor
 from calque.io.dicom.tilt import straightened
 from calque.io.plane import RGB
@@ -39,8 +39,9 @@ def read_stack(stack: Stack, *, suv: bool = True) -> Image:
         MissingExtraError: a decoder is not installed (extra `dicom`).
     """
     _require_meant(stack)
-    factor = suv_factor(stack.slices[0].path) if suv and stack.series.modality == "PT" else 1.0
-    array = _filled(stack, factor, dtype_of(stack, suv=suv))
+    with quiet():
+        factor = suv_factor(stack.slices[0].path) if suv and stack.series.modality == "PT" else 1.0
+        array = _filled(stack, factor, dtype_of(stack, suv=suv))
     if stack.tilt:
         array = straightened(array, shear_between(stack.slices, stack.grid), array.dtype)
     names = RGB if len(array) == 3 else ("channel 1",)
@@ -70,10 +71,8 @@ def _read_into(stack: Stack, factor: float, dtype: np.dtype[np.generic]) -> NDAr
         for k, values in zip(entry, stored_frames(slices), strict=True):
             _put(values, stack.slices[k], factor, stack.placed, array[:, k])
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's, of oddities that are checked here
-        for outcome in map_bounded(fill, _by_file(stack.slices)):
-            outcome.unwrap()
+    for outcome in map_bounded(fill, _by_file(stack.slices)):
+        outcome.unwrap()
     return array
 
 
