@@ -1,4 +1,4 @@
-"""The rate rises, stays and falls; progress is spent time or steps."""
+"""The rate rises, stays and falls; progress is told by `pace`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calque.planning import Schedule
-from calque.training.schedule import ema_decay, progress_of, rate_factor
+from calque.training.schedule import ema_decay, rate_factor
 
 
 @given(warmup=st.floats(0, 0.5), decay=st.floats(0, 0.5), points=st.lists(st.floats(0, 1), min_size=2))
@@ -29,12 +29,6 @@ def test_rise_plateau_fall(warmup: float, decay: float, points: list[float]) -> 
 
 def test_it_ends_at_zero() -> None:
     assert rate_factor(1.0, Schedule(steps=10, decay=0.3)) == 0.0
-
-
-def test_progress_in_steps_ignores_time_and_in_seconds_ignores_steps() -> None:
-    assert progress_of(Schedule(steps=10), 5, 1e9) == 0.5
-    assert progress_of(Schedule(seconds=10), 10**9, 5) == 0.5
-    assert progress_of(Schedule(seconds=10), 0, 50) == 1.0
 
 
 def test_a_schedule_has_one_ruler() -> None:

@@ -19,8 +19,8 @@ from calque.model import Model
 from calque.phantoms import write_phantoms
 from calque.planning import Augmentation, Normalisation, Plan, Schedule
 from calque.training import TrainOptions, train
+from calque.training.ending import studied
 from calque.training.run import RunFolder, read_history
-from calque.training.validate import Ending
 
 STEPS = 8
 TWO_FOLDS = TrainOptions(folds=2)
@@ -254,11 +254,9 @@ def test_the_model_learns_from_validation_what_its_predictions_are_worth(tmp_pat
 
 
 def test_studying_takes_its_share_of_the_budget_or_is_left_out() -> None:
-    plain = make_plan(schedule=Schedule(seconds=1000))
-    assert Ending.plan(plain, 40, 0.1) == Ending(40, 20, pytest.approx(1.15 * (4 + 4)))
-    assert Ending.plan(plain, 40, 5.0).studied == 5  # 50 s, two runs of 5 s a case
-    assert Ending.plan(plain, 40, 10.0).studied == 0  # two cases teach nothing
-    mirrored = make_plan(schedule=Schedule(seconds=1000), augmentation=Augmentation())
-    assert Ending.plan(mirrored, 40, 1.0).studied == 4
-    assert Ending.plan(make_plan(), 2, 0.1).studied == 0
-    assert Ending.plan(make_plan(), 30, 100.0).studied == 20  # steps rule, not time
+    assert studied(40, 0.2, 50.0) == 20
+    assert studied(40, 10.0, 50.0) == 5
+    assert studied(40, 20.0, 50.0) == 0  # two cases teach nothing
+    assert studied(2, 0.1, 50.0) == 0
+    assert studied(30, 100.0, None) == 20  # steps rule, not time
+    assert studied(30, 1.0, 50.0, most=30) == 30  # what is left of a budget

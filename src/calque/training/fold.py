@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +14,30 @@ from calque.dataset import Dataset, kfold
 from calque.errors import InputError, PlanError, TrainingError
 from calque.io import write_text_atomic
 from calque.model import Model
-from calque.planning import Plan, Schedule
+from calque.planning import Plan
 from calque.prediction import PredictOptions, Predictor
 from calque.prediction.learned import Learned
 from calque.preparation import Store, prepare
 from calque.progress import SILENT, Progress
+from calque.training.ending import (
+    CLOSING,
+    FEWEST_STUDIED,
+    PARITY_RUNS,
+    STUDIED_CASES,
+    Rehearsal,
+    reserve,
+    studied,
+    study_runs,
+)
 from calque.training.ensemble import ensemble, fold_card
-from calque.training.loop import Clock, run_loop
+from calque.training.loop import run_loop
 from calque.training.memory import keep_freed_memory
 from calque.training.options import TrainOptions
+from calque.training.pace import Clock, CountedPace, Pace, TimedPace
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
 from calque.training.state import TrainingState, fresh_state, load_state
-from calque.training.validate import Ending, QuickValidator, average_network, rehearse, study, validate
+from calque.training.validate import QuickValidator, average_network, score_whole, study, validate
 from calque.training.watch import Watch
 
 if TYPE_CHECKING:
@@ -82,8 +95,8 @@ def train(
     setting = Setting(dataset, plan, options, folder.fold(options.fold), split, store)
     if not setting.folder.model.exists():
         _begin(setting)
-        state, ending = _train_weights(setting, clock, progress)
-        _finish(setting, state, ending, progress)
+        state = _train_weights(setting, clock, progress)
+        _finish(setting, state, clock, progress)
     model = ensemble(folder)
     model.save(folder.model)
     return model
@@ -158,21 +171,21 @@ def _begin(setting: Setting) -> None:
     write_text_atomic(setting.folder.split, setting.split.to_json())
 
 
-def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> tuple[TrainingState, Ending]:
+def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> TrainingState:
     plan, options, folder = setting.plan, setting.options, setting.folder
-    device = choose_device(options)
     keep_freed_memory()
-    state = fresh_state(plan, options.seed, device)
+    state = fresh_state(plan, options.seed, choose_device(options))
     if options.resume and folder.checkpoint.exists():
         load_state(state, folder.checkpoint)
-        clock.before = max(clock.before, state.seconds)
-    each = rehearse(_predictor(plan, state), setting.dataset, setting.split.validation)
-    ending = Ending.plan(plan, len(setting.split.validation), each)
-    plan = plan.model_copy(update={"schedule": _with_reserve(plan.schedule, ending.seconds)})
+        clock.before += state.seconds
+    rehearsal = _rehearsal(setting, state)
+    pace = _pace(setting, state, clock, rehearsal)
     sampler = Sampler(setting.store, setting.split.train, plan, options.seed)
     quick = QuickValidator(setting.store, setting.split.validation, plan)
-    with Watch(state, plan.labels, folder, quick, progress) as watch:
-        run_loop(state, sampler, plan, options.seed, clock, watch.hooks)
+    with Watch(state, plan.labels, folder, quick, pace, progress) as watch:
+        watch.follow(lambda share: _keep_reserve(setting, pace, rehearsal, share))
+        run_loop(state, sampler, plan, options.seed, pace, watch.hooks)
+        pace.finish(state.step)
     if state.step == 0:
         raise TrainingError(
             "The budget was spent before the first step",
@@ -180,7 +193,46 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> tuple[
             got=f"{clock.seconds():.0f} s for checking, planning and preparing",
             fix="give a larger --budget",
         )
-    return state, ending
+    return state
+
+
+def _rehearsal(setting: Setting, state: TrainingState) -> Rehearsal:
+    """Begun: whole validation cases are predicted and scored with the weights as they are."""
+    plan, dataset, found = setting.plan, setting.dataset, setting.store.contents()
+    sizes = {name: prod(found[name].prepared) for name in setting.split.validation}
+
+    def score(name: str) -> None:
+        score_whole(_predictor(plan, state), dataset.case(name), dataset.rule)
+
+    rehearsal = Rehearsal(score, sizes, plan.schedule.seconds)
+    rehearsal.begin()
+    return rehearsal
+
+
+def _pace(setting: Setting, state: TrainingState, clock: Clock, rehearsal: Rehearsal) -> Pace:
+    """By steps or by the clock.
+
+    Raises:
+        PlanError: a new run has no time for anything but its validation.
+    """
+    plan = setting.plan
+    if plan.schedule.steps is not None:
+        return CountedPace(plan.schedule, state.knots, clock, end=state.end)
+    kept = reserve(plan, rehearsal, len(setting.split.validation))
+    if state.step == 0 and kept >= (plan.schedule.seconds or 0):
+        raise PlanError(
+            "The budget does not even suffice for the validation at the end",
+            expected=f"more than {kept:.1f} s",
+            got=f"{plan.schedule.seconds:.1f} s",
+            fix="give a larger --budget, or more --folds (fewer cases validate then)",
+        )
+    guess = plan.forecast.step_seconds if plan.forecast else 1.0
+    return TimedPace(plan.schedule, state.knots, clock, reserve=kept, guess=guess, end=state.end)
+
+
+def _keep_reserve(setting: Setting, pace: Pace, rehearsal: Rehearsal, share: float) -> None:
+    if isinstance(pace, TimedPace) and rehearsal.follow(share):
+        pace.reserve = reserve(setting.plan, rehearsal, len(setting.split.validation))
 
 
 def choose_device(options: TrainOptions) -> torch.device:
@@ -202,36 +254,46 @@ def _predictor(plan: Plan, state: TrainingState) -> Predictor:
     return Predictor(plan, [average_network(plan, state.average)], options)
 
 
-def _with_reserve(schedule: Schedule, reserve: float) -> Schedule:
-    """Leave time for the validation at the end.
-
-    Raises:
-        PlanError: it takes the whole budget.
-    """
-    if schedule.seconds is None:
-        return schedule
-    left = schedule.seconds - reserve
-    if left <= 0:
-        raise PlanError(
-            "The budget does not even suffice for the validation at the end",
-            expected=f"more than {reserve:.0f} s",
-            got=f"{schedule.seconds:.0f} s",
-            fix="give a larger --budget, or more --folds (fewer cases validate then)",
-        )
-    return schedule.model_copy(update={"seconds": left})
-
-
-def _finish(setting: Setting, state: TrainingState, ending: Ending, progress: Progress) -> None:
+def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Progress) -> None:
     """Validate, let the model learn what its own predictions are worth, and write it."""
     plan, options, dataset = setting.plan, setting.options, setting.dataset
     scores: Scores | None = None
     learned = Learned()
-    if setting.split.validation:
-        predictor = _predictor(plan, state)
-        scores = validate(predictor, dataset, setting.split.validation, setting.folder, progress)
-        with progress.task("studying its predictions", ending.studied) as task:
-            chosen = setting.split.validation[: ending.studied]
-            learned = study(plan, state.average, dataset, chosen, task)
+    cases = setting.split.validation
+    if cases:
+        begin = time.monotonic()
+        scores = validate(_predictor(plan, state), dataset, cases, setting.folder, progress)
+        each = (time.monotonic() - begin) / len(cases)
+        learned = _study(setting, state, clock, each, progress)
     weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
     card = fold_card(dataset.name, str(options.fold), options.seed, setting.split, state, scores)
+    write_text_atomic(setting.folder.repeat, _repeatable(plan, state).to_json())
     Model(plan, (weights,), card.model_copy(update={"learned": learned})).save(setting.folder.model)
+
+
+def _study(setting: Setting, state: TrainingState, clock: Clock, each: float, progress: Progress) -> Learned:
+    """As many cases as the plan wishes, or in a budget as many as its rest suffices for."""
+    plan, cases = setting.plan, setting.split.validation
+    one = each * study_runs(plan)
+    end = None if plan.schedule.seconds is None else (state.end or plan.schedule.seconds) - CLOSING
+    left = None if end is None else end - clock.seconds() - PARITY_RUNS * each
+    number = studied(len(cases), one, left, STUDIED_CASES if end is None else len(cases))
+    with progress.task("studying its predictions", number) as task:
+        learned = study(
+            plan,
+            state.average,
+            setting.dataset,
+            cases[:number],
+            task,
+            enough=lambda: end is not None and clock.seconds() + one > end,
+        )
+    seen = learned.calibration.cases if learned.calibration else 0
+    return learned if seen >= FEWEST_STUDIED else Learned()
+
+
+def _repeatable(plan: Plan, state: TrainingState) -> Plan:
+    """The plan that gives the same weights again, whatever the clock says."""
+    schedule = plan.schedule.model_copy(
+        update={"seconds": None, "steps": state.step, "knots": tuple(state.knots)}
+    )
+    return plan.model_copy(update={"schedule": schedule})

@@ -6,18 +6,19 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from calque.errors import TrainingError
-from calque.planning import Plan, Schedule
+from calque.errors import ResourceError, TrainingError
+from calque.planning import Plan
 from calque.training.augment import augment, collate
 from calque.training.losses import deep_loss
+from calque.training.pace import Pace
 from calque.training.sampler import Sample, Sampler
-from calque.training.schedule import ema_decay, progress_of, rate_factor
+from calque.training.schedule import ema_decay, rate_factor
 from calque.training.state import TrainingState
 
 AUGMENTATION_STREAM = 7
@@ -39,26 +40,26 @@ class Prefetcher:
         while self._next <= step + self._ahead:
             self._waiting[self._next] = self._pool.submit(self._sampler.batch, self._next)
             self._next += 1
-        return self._waiting.pop(step).result()
+        try:
+            return self._waiting.pop(step).result()
+        except Exception as problem:
+            problem.add_note(
+                f"while reading the batch of step {step}: {', '.join(self._sampler.names(step))}"
+            )
+            raise
 
     def close(self) -> None:
         """Stop reading."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-@dataclass
-class Clock:
-    """Time that training takes: it goes on from what earlier sittings took."""
-
-    before: float
-    started: float = field(default_factory=time.monotonic)
-
-    def seconds(self) -> float:
-        """Seconds so far, all sittings together."""
-        return self.before + time.monotonic() - self.started
+class DivergedError(TrainingError):
+    """The loss left the numbers; the weights may still be good."""
 
 
-def train_step(state: TrainingState, plan: Plan, images: Tensor, labels: Tensor, rate: float) -> Tensor:
+def train_step(
+    state: TrainingState, plan: Plan, images: Tensor, labels: Tensor, rate: float, chunks: int = 1
+) -> Tensor:
     """One forward and backward pass and a step of the optimiser.
 
     Args:
@@ -67,28 +68,36 @@ def train_step(state: TrainingState, plan: Plan, images: Tensor, labels: Tensor,
         images: (b, c, z, y, x) float32.
         labels: (b, z, y, x) class numbers.
         rate: the learning rate of this step.
+        chunks: parts of the batch that are computed one after the other; their gradients are added up.
 
     Returns:
         The loss, a scalar still on the device.
 
     Raises:
-        TrainingError: the gradient is no number; the weights are as before.
+        DivergedError: the gradient is no number; the weights are as before.
     """
     for group in state.optimiser.param_groups:
         group["lr"] = rate
-    if plan.channels_last and plan.network.dimensions == 3:
-        images = images.contiguous(memory_format=torch.channels_last_3d)
-    ignore = plan.labels.outputs if plan.labels.ignore is not None else None
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
-        logits = state.network(images)
-    loss = deep_loss(logits, labels, ignore)
     state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    parts = zip(images.chunk(chunks), labels.chunk(chunks), strict=True)
+    losses = [_gradients(state, plan, *part, share=len(part[0]) / len(images)) for part in parts]
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), plan.optimiser.clip, foreach=True)
     check_finite(norm, state.step)  # a loss that is no number shows here too, and the weights are still good
     state.optimiser.step()
     state.step += 1
     state.update_average(ema_decay(plan.schedule, state.step))
+    return torch.stack(losses).sum()
+
+
+def _gradients(state: TrainingState, plan: Plan, images: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Add the gradients of this part of a batch; returns its part of the loss."""
+    if plan.channels_last and plan.network.dimensions == 3:
+        images = images.contiguous(memory_format=torch.channels_last_3d)
+    ignore = plan.labels.outputs if plan.labels.ignore is not None else None
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+        logits = state.network(images)
+    loss = deep_loss(logits, labels, ignore) * share
+    loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
 
@@ -99,60 +108,93 @@ class Hooks:
     Args:
         after_step: with the loss, the rate and the share of the budget that is spent.
         before_decay: once, before the rate begins to fall.
+        event: with a sentence for the history and the user.
     """
 
     after_step: Callable[[Tensor, float, float], None]
     before_decay: Callable[[], None]
+    event: Callable[[str], None]
 
 
-def run_loop(
-    state: TrainingState, sampler: Sampler, plan: Plan, seed: int, clock: Clock, hooks: Hooks
-) -> None:
-    """Train until the schedule's steps or seconds are spent.
+def run_loop(state: TrainingState, sampler: Sampler, plan: Plan, seed: int, pace: Pace, hooks: Hooks) -> None:
+    """Train until the pace says that it is done.
 
     Raises:
-        TrainingError: the loss is not a number.
+        DivergedError: the gradient is not a number.
+        ResourceError: the memory does not hold a single patch.
     """
     device = next(state.network.parameters()).device
     reader = Prefetcher(sampler, state.step)
-    spent = progress_of(plan.schedule, state.step, clock.seconds())
-    falling = _is_falling(plan.schedule, spent)
+    falling = state.step > 0 and pace.falling(state.step - 1)
     try:
-        while spent < 1.0:
-            if not falling and _is_falling(plan.schedule, spent):
+        while not pace.done(state.step):
+            if not falling and pace.falling(state.step):
                 hooks.before_decay()
                 falling = True
-            step = state.step
+            step, started = state.step, time.monotonic()
             images, labels = collate(reader.get(step), plan.patch, device)
             rng = np.random.default_rng((seed, step, AUGMENTATION_STREAM))
             images, labels = augment(images, labels, plan.augmentation, rng)
-            rate = plan.optimiser.rate * rate_factor(spent, plan.schedule)
-            loss = train_step(state, plan, images, labels, rate)
-            state.seconds = clock.seconds()
-            spent = progress_of(plan.schedule, state.step, state.seconds)
-            hooks.after_step(loss, rate, spent)
+            rate = plan.optimiser.rate * rate_factor(pace.progress(step), plan.schedule)
+            rate *= pace.knot(step).factor
+            loss = _step_within_memory(state, plan, (images, labels), rate, pace, hooks)
+            state.seconds = pace.clock.seconds()
+            pace.stepped(state.step, time.monotonic() - started)
+            hooks.after_step(loss, rate, pace.progress(state.step))
     finally:
         reader.close()
 
 
-def _is_falling(schedule: Schedule, spent: float) -> bool:
-    return 1.0 - spent < schedule.decay
+def _step_within_memory(
+    state: TrainingState, plan: Plan, batch: tuple[Tensor, Tensor], rate: float, pace: Pace, hooks: Hooks
+) -> Tensor:
+    """A step; where the memory does not suffice the batch is halved, and stays so."""
+    while True:
+        chunks = pace.knot(state.step).chunks
+        try:
+            return train_step(state, plan, *batch, rate, chunks)
+        except (RuntimeError, MemoryError) as problem:
+            if not is_out_of_memory(problem):
+                raise
+            reason = str(problem).splitlines()[0][:200] if str(problem) else type(problem).__name__
+        if chunks >= len(batch[0]):
+            raise ResourceError(
+                "The memory does not hold the training of a single patch",
+                where=f"step {state.step}",
+                got=reason,
+                fix="plan with a smaller --memory, or end other programs, and train anew",
+            )
+        state.optimiser.zero_grad(set_to_none=True)
+        pace.turn(state.step, chunks=min(2 * chunks, len(batch[0])))
+        if batch[0].is_cuda:
+            torch.cuda.empty_cache()
+        hooks.event(
+            f"The memory ran out at step {state.step} ({reason}): each batch of {len(batch[0])} is now "
+            f"computed in {pace.knot(state.step).chunks} parts, with the same gradients but for rounding"
+        )
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether an allocator of torch or of Python says so."""
+    if isinstance(problem, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(problem, RuntimeError) and "DefaultCPUAllocator" in str(problem)
 
 
 def check_finite(norm: Tensor, step: int) -> None:
     """Stop a run whose gradient is no number, before its weights are spoilt.
 
     Raises:
-        TrainingError: the norm is NaN or infinite.
+        DivergedError: the norm is NaN or infinite.
     """
     value = float(norm)
     if not math.isfinite(value):
         raise diverged(f"step {step}, norm of the gradient", value)
 
 
-def diverged(where: str, got: object) -> TrainingError:
+def diverged(where: str, got: object) -> DivergedError:
     """The error for a run that left the numbers."""
-    return TrainingError(
+    return DivergedError(
         "The loss is not a number any more",
         where=where,
         got=got,

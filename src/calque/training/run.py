@@ -24,7 +24,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from calque.dataset import Case, Dataset
 from calque.dataset.model import PLAIN_RULE, MaskRule
-from calque.errors import InputError
+from calque.errors import InputError, ResourceError
 from calque.io import write_text_atomic
 from calque.labels import Labels
 from calque.value import Value
@@ -39,6 +39,7 @@ class HistoryRow(Value):
         loss: mean since the row before; None where it was not finite.
         rate: the learning rate.
         dice: on rows with a validation: Dice per class, overlap pooled over the validation cases.
+        event: what happened: less memory, a lower rate, more cases, an early end.
     """
 
     step: NonNegativeInt
@@ -46,6 +47,7 @@ class HistoryRow(Value):
     loss: float | None
     rate: NonNegativeFloat
     dice: dict[str, float] | None = None
+    event: str | None = None
 
 
 class CaseRecord(Value):
@@ -163,6 +165,11 @@ class FoldFolder:
         """This fold's model."""
         return self.path / "model.calque"
 
+    @property
+    def repeat(self) -> Path:
+        """A plan by steps that gives the same weights again, also where a budget ruled."""
+        return self.path / "repeat.json"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -210,13 +217,40 @@ class History:
     def __init__(self, path: Path, rows: Iterable[HistoryRow] = ()) -> None:
         self._path = path
         self.rows = list(rows)
-        write_text_atomic(path, "".join(row.model_dump_json() + "\n" for row in self.rows))
+        self._whole = False
+        self._rewrite()
 
     def add(self, row: HistoryRow) -> None:
-        """Append a row, in memory and on disk."""
+        """Append a row, in memory and on disk.
+
+        Raises:
+            ResourceError: the disk is full; the row is kept, and written with the next one.
+        """
         self.rows.append(row)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(row.model_dump_json() + "\n")
+        if not self._whole:
+            self._rewrite()
+            return
+        self._whole = False
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(row.model_dump_json() + "\n")
+        except OSError as problem:
+            raise ResourceError("The history cannot be written", where=self._path, got=problem) from problem
+        self._whole = True
+
+    def cut(self, step: int) -> None:
+        """Forget the rows after `step`: the run goes on from there.
+
+        Raises:
+            ResourceError: the disk is full.
+        """
+        self.rows = [row for row in self.rows if row.step <= step]
+        self._rewrite()
+
+    def _rewrite(self) -> None:
+        self._whole = False
+        write_text_atomic(self._path, "".join(row.model_dump_json() + "\n" for row in self.rows))
+        self._whole = True
 
 
 def read_history(path: Path, until: int | None = None) -> tuple[HistoryRow, ...]:

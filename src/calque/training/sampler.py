@@ -70,6 +70,10 @@ class Sampler:
         low, region, warp = _region(start, patch, linear)
         return Sample(*_read(case, low, region), warp=warp)
 
+    def names(self, step: int) -> list[str]:
+        """The cases of this step."""
+        return [self._case_name(step * self._plan.batch + k) for k in range(self._plan.batch)]
+
     def _case_name(self, draw: int) -> str:
         """Every case once, in random order, before any comes again."""
         epoch, position = divmod(draw, len(self._cases))

@@ -1,4 +1,4 @@
-"""How the learning rate moves, and how far a run has come."""
+"""How the learning rate moves."""
 
 from __future__ import annotations
 
@@ -18,21 +18,6 @@ def rate_factor(progress: float, schedule: Schedule) -> float:
     if schedule.decay > 0 and left < schedule.decay:
         return float(1.0 - (1.0 - max(left, 0.0) / schedule.decay) ** 0.5)
     return 1.0
-
-
-def progress_of(schedule: Schedule, step: int, seconds: float) -> float:
-    """Share of the budget that is spent, 0 to 1.
-
-    Args:
-        schedule: rules by steps or by seconds.
-        step: steps done.
-        seconds: wall-clock time that training has taken.
-    """
-    if schedule.steps is not None:
-        return min(1.0, step / schedule.steps)
-    if schedule.seconds is None:  # the model validator forbids it; the type checker does not know
-        raise AssertionError("a schedule has steps or seconds")
-    return min(1.0, seconds / schedule.seconds)
 
 
 def ema_decay(schedule: Schedule, step: int) -> float:

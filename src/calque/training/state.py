@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -15,9 +15,19 @@ from torch import Tensor, nn
 from calque.errors import TrainingError
 from calque.io import atomic_path
 from calque.nets import build, channels_last
-from calque.planning import Optimiser, Plan
+from calque.planning import Knot, Optimiser, Plan
+from calque.value import Value
 
-VERSION = 1
+
+class Note(Value):
+    """What a checkpoint holds beside tensors."""
+
+    version: Literal[1] = 1
+    step: NonNegativeInt
+    seconds: NonNegativeFloat
+    knots: tuple[Knot, ...] = ()
+    end: PositiveFloat | None = None
+    story: tuple[str, ...] = ()
 
 
 @dataclass
@@ -30,6 +40,9 @@ class TrainingState:
         optimiser: with its moments.
         step: steps done.
         seconds: time that training has taken, validation included.
+        knots: how it went so far; see `calque.training.pace`.
+        end: seconds or steps at which it ends, where that is not the plan's end.
+        story: what happened to it that its card should tell.
     """
 
     network: nn.Module
@@ -37,6 +50,9 @@ class TrainingState:
     optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
+    knots: list[Knot] = field(default_factory=list)
+    end: float | None = None
+    story: list[str] = field(default_factory=list)
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
@@ -57,6 +73,16 @@ def fresh_state(plan: Plan, seed: int, device: torch.device) -> TrainingState:
     return TrainingState(network, average, _optimiser(network, plan.optimiser))
 
 
+def start_again(state: TrainingState, plan: Plan, seed: int) -> None:
+    """Bring the weights back to where `fresh_state` began; the knots and the story stay."""
+    fresh = fresh_state(plan, seed, next(state.network.parameters()).device)
+    state.network.load_state_dict(fresh.network.state_dict())
+    for name, tensor in fresh.average.items():
+        state.average[name].copy_(tensor)
+    state.optimiser.load_state_dict(fresh.optimiser.state_dict())
+    state.step = 0
+
+
 def _optimiser(network: nn.Module, choice: Optimiser) -> torch.optim.Optimizer:
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]  # biases and norms are not drawn to zero
@@ -75,9 +101,15 @@ def save_state(state: TrainingState, path: Path) -> None:
     tensors |= {f"average/{n}": t for n, t in state.average.items()}
     for number, moments in state.optimiser.state_dict()["state"].items():
         tensors |= {f"moments/{number}/{name}": value for name, value in moments.items()}
-    note = {"version": VERSION, "step": state.step, "seconds": state.seconds}
+    note = Note(
+        step=state.step,
+        seconds=state.seconds,
+        knots=tuple(state.knots),
+        end=state.end,
+        story=tuple(state.story),
+    )
     with atomic_path(path) as aside:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, aside, {"state": json.dumps(note)})
+        save_file({k: v.contiguous() for k, v in tensors.items()}, aside, {"state": note.model_dump_json()})
 
 
 def load_state(state: TrainingState, path: Path) -> None:
@@ -88,14 +120,11 @@ def load_state(state: TrainingState, path: Path) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            note = json.loads((file.metadata() or {}).get("state", "{}"))
+            text = (file.metadata() or {}).get("state", "")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as problem:
+    except (SafetensorError, OSError) as problem:
         raise TrainingError("This checkpoint cannot be read", where=path, got=problem) from None
-    if note.get("version") != VERSION:
-        raise TrainingError(
-            "This checkpoint is of another version", where=path, expected=VERSION, got=note.get("version")
-        )
+    note = Note.from_json(text, where=path, error=TrainingError)
     parts: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "moments": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
@@ -103,7 +132,8 @@ def load_state(state: TrainingState, path: Path) -> None:
     _fill(dict(state.network.named_parameters()), parts["weights"], path)
     _fill(state.average, parts["average"], path)
     _fill_moments(state.optimiser, parts["moments"])
-    state.step, state.seconds = int(note["step"]), float(note["seconds"])
+    state.step, state.seconds, state.end = note.step, note.seconds, note.end
+    state.knots[:], state.story[:] = note.knots, note.story
 
 
 @torch.no_grad()

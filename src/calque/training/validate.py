@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +28,6 @@ from calque.preparation import Store
 from calque.progress import Progress, Task
 from calque.training.run import FoldFolder
 
-STUDIED_CASES = 20
-FEWEST_STUDIED = 3
-STUDY_SHARE = 0.05
 QUICK_CASES = 20
 """Cases of the quick validation; more would take time from training and change the picture little."""
 
@@ -81,59 +77,31 @@ def average_network(plan: Plan, average: dict[str, Tensor]) -> nn.Module:
     return network.eval()
 
 
-def rehearse(predictor: Predictor, dataset: Dataset, cases: Sequence[str]) -> float:
-    """Seconds that a whole validation case takes, from doing two of them before training begins.
-
-    It also proves that the whole way to the end works while nothing is lost yet.
-    """
-    if not cases:
-        return 0.0
-    trial = [dataset.case(name) for name in (cases[0], cases[-1])]
-    _score(predictor, trial[0], dataset.rule, None)  # the first call is slower: memory, kernels
-    begin = time.monotonic()
-    _score(predictor, trial[1], dataset.rule, None)
-    return time.monotonic() - begin
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What happens after the last step.
+def study(
+    plan: Plan,
+    average: dict[str, Tensor],
+    dataset: Dataset,
+    cases: Sequence[str],
+    task: Task,
+    enough: Callable[[], bool] = lambda: False,
+) -> Learned:
+    """What validation cases tell about predictions; see `calque.prediction.learn`.
 
     Args:
-        validated: cases that are predicted and scored.
-        studied: how many of them also teach the model about its predictions: precision, mirroring,
-            postprocessing, confidence.
-        seconds: what both will take.
+        plan: of the run.
+        average: the final weights.
+        dataset: where the files are.
+        cases: to be studied, one after the other.
+        task: is told of each.
+        enough: asked before each case; True ends it there.
     """
-
-    validated: int
-    studied: int
-    seconds: float
-
-    @classmethod
-    def plan(cls, plan: Plan, cases: int, each: float) -> Ending:
-        """From the number of validation cases and the seconds that one of them takes.
-
-        Studying takes a few predictions per case: it gets a twentieth of a budget in seconds, and is left out
-        where that suffices for fewer than three cases.
-        """
-        runs = 2 + 9 * any(plan.augmentation.mirror)  # once as it is, once calibrated; interleaved and full
-        studied = min(cases, STUDIED_CASES)
-        if plan.schedule.seconds is not None and each > 0:
-            studied = min(studied, int(STUDY_SHARE * plan.schedule.seconds / (runs * each)))
-        studied = studied if studied >= FEWEST_STUDIED else 0
-        return cls(cases, studied, 1.15 * each * (cases + runs * studied))
-
-
-def study(
-    plan: Plan, average: dict[str, Tensor], dataset: Dataset, cases: Sequence[str], task: Task
-) -> Learned:
-    """What validation cases tell about predictions; see `calque.prediction.learn`."""
     if not cases:
         return Learned()
 
     def pairs() -> Iterator[tuple[Image, LabelMap]]:
         for case in _cases(dataset, cases):
+            if enough():
+                return
             yield read_scan(case.images, plan.channels), read_mask(case, plan.labels, dataset.rule)
             task.advance(note=case.id)
 
@@ -156,7 +124,7 @@ def validate(
     scores: list[CaseScore] = []
     with progress.task("validating", len(cases)) as task:
         for outcome in map_bounded(
-            lambda case: _score(predictor, case, dataset.rule, folder), _cases(dataset, cases), 1
+            lambda case: score_whole(predictor, case, dataset.rule, folder), _cases(dataset, cases), 1
         ):
             scores.append(outcome.unwrap())
             task.advance(note=outcome.item.id)
@@ -169,7 +137,10 @@ def _cases(dataset: Dataset, names: Sequence[str]) -> list[Case]:
     return [dataset.case(name) for name in names]
 
 
-def _score(predictor: Predictor, case: Case, rule: MaskRule, folder: FoldFolder | None) -> CaseScore:
+def score_whole(
+    predictor: Predictor, case: Case, rule: MaskRule, folder: FoldFolder | None = None
+) -> CaseScore:
+    """Predict a case as a user would and score it; with a folder, write the label map there, too."""
     labels = predictor.plan.labels
     guess = predictor(read_scan(case.images, predictor.plan.channels)).label_map
     if folder is not None:

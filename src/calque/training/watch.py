@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +16,10 @@ from calque.errors import ModelError
 from calque.labels import Labels
 from calque.progress import Progress
 from calque.training.curves import draw_curves, mean_dice, sparkline
+from calque.training.facts import line
+from calque.training.keeper import Keeper
 from calque.training.loop import Hooks, diverged
+from calque.training.pace import Pace
 from calque.training.run import FoldFolder, History, HistoryRow, read_history
 from calque.training.state import TrainingState, save_state
 
@@ -35,6 +40,7 @@ class Watch:
         labels: names and colours of the curves.
         folder: of the fold.
         validate: the quick validation; it changes nothing in the state.
+        pace: where the run stands.
         progress: the bar and the lines.
     """
 
@@ -44,22 +50,28 @@ class Watch:
         labels: Labels,
         folder: FoldFolder,
         validate: Validator,
+        pace: Pace,
         progress: Progress,
     ) -> None:
-        self._state, self._labels, self._folder = state, labels, folder
+        self._state, self._labels, self._folder, self._pace = state, labels, folder, pace
         self._validate, self._progress = validate, progress
         self._history = History(folder.history, read_history(folder.history, until=state.step))
+        self._keeper = Keeper(state, folder.checkpoint, CHECKPOINT_SECONDS, progress.say)
         self._losses: list[float] = []
-        self._next_look = 0.5 / LOOKS
         self._look_cost = 0.0
-        self._started = self._last_save = time.monotonic()
+        self._started = time.monotonic()
         self._spent = 0.0
         self._stack = ExitStack()
+        self._followers: list[Callable[[float], None]] = []
 
     @property
     def hooks(self) -> Hooks:
         """For `run_loop`."""
-        return Hooks(self._after_step, self._before_decay)
+        return Hooks(self._after_step, self._before_decay, self.event)
+
+    def follow(self, follower: Callable[[float], None]) -> None:
+        """Call this after every step with the share of the schedule that is behind."""
+        self._followers.append(follower)
 
     def __enter__(self) -> Self:
         self._bar = self._stack.enter_context(self._progress.task("training", 1.0))
@@ -70,20 +82,30 @@ class Watch:
     ) -> None:
         self._stack.close()
         if kind is None or issubclass(kind, KeyboardInterrupt):  # after an error the last good state stays
-            save_state(self._state, self._folder.checkpoint)
-        draw_curves(self._history.rows, self._labels, self._folder.curves)
+            self._keeper.save()
+        self._draw()
+
+    def event(self, sentence: str) -> None:
+        """Something that the user, the history and the card should know."""
+        self._state.story.append(sentence)
+        self._progress.say(sentence)
+        rate = self._history.rows[-1].rate if self._history.rows else 0.0
+        self._add_row(rate, event=sentence)
 
     def _after_step(self, loss: Tensor, rate: float, spent: float) -> None:
+        step = self._state.step
         self._losses.append(float(loss))
-        self._bar.advance(spent - self._spent, note=f"step {self._state.step}, loss {self._losses[-1]:.3f}")
-        self._spent = spent
-        if spent >= self._next_look and self._affordable():
+        left = self._pace.seconds_left(step)
+        note = line(step, self._losses[-1], self._pace.step_seconds, left, self._history.rows)
+        self._bar.advance(spent - self._spent, note=note)
+        before, self._spent = self._pace.progress(step - 1), spent
+        if marks_passed(spent, LOOKS) > marks_passed(before, LOOKS) and self._affordable():
             self._look(rate, spent)
-        elif self._state.step % 10 == 0:
-            self._add_row(rate, None)
-        if time.monotonic() - self._last_save > CHECKPOINT_SECONDS:
-            save_state(self._state, self._folder.checkpoint)
-            self._last_save = time.monotonic()
+        elif step % 10 == 0:
+            self._add_row(rate)
+        for follower in self._followers:
+            follower(spent)
+        self._keeper.after_step()
 
     def _affordable(self) -> bool:
         return self._look_cost <= SHARE * (time.monotonic() - self._started)
@@ -95,23 +117,38 @@ class Watch:
         except ModelError as problem:  # weights beyond all bounds, though the last gradient was still finite
             raise diverged(f"validation at step {self._state.step}", problem.what) from problem
         self._look_cost += time.monotonic() - begin
-        self._next_look = spent + 1.0 / LOOKS
         if not dice:
             return
-        self._add_row(rate, dice)
-        draw_curves(self._history.rows, self._labels, self._folder.curves)
+        self._add_row(rate, dice=dice)
+        self._draw()
         means = [m for row in self._history.rows if (m := mean_dice(row)) is not None]
         each = ", ".join(f"{name} {value:.3f}" for name, value in list(dice.items())[:8])
         self._progress.say(
             f"{spent:4.0%}  step {self._state.step}  Dice {means[-1]:.3f} {sparkline(means)}  ({each})"
         )
 
-    def _add_row(self, rate: float, dice: dict[str, float] | None) -> None:
-        loss = sum(self._losses) / len(self._losses) if self._losses else None
+    def _add_row(self, rate: float, dice: dict[str, float] | None = None, event: str | None = None) -> None:
+        finite = [loss for loss in self._losses if math.isfinite(loss)]
         self._losses.clear()
-        self._history.add(
-            HistoryRow(step=self._state.step, seconds=self._state.seconds, loss=loss, rate=rate, dice=dice)
+        row = HistoryRow(
+            step=self._state.step,
+            seconds=self._state.seconds,
+            loss=sum(finite) / len(finite) if finite else None,
+            rate=rate,
+            dice=dice,
+            event=event,
         )
+        self._keeper.attempt(self._folder.history, partial(self._history.add, row))
+
+    def _draw(self) -> None:
+        path = self._folder.curves
+        self._keeper.attempt(path, partial(draw_curves, self._history.rows, self._labels, path))
 
     def _before_decay(self) -> None:
-        save_state(self._state, self._folder.stable)
+        stable = self._folder.stable
+        self._keeper.attempt(stable, partial(save_state, self._state, stable))
+
+
+def marks_passed(share: float, marks: int) -> int:
+    """How many of `marks` evenly spread ones lie at or before `share` of the way; the first at half a gap."""
+    return math.floor(share * marks + 0.5)
