@@ -42,7 +42,7 @@ class Keeper:
         save_state(self._state, self._path)
 
     def attempt(self, path: Path, write: Callable[[], None]) -> None:
-        """Write something to `path` that training can go on without; said once, and again when it succeeds."""
+        """Write something to `path` that training can go on without; said once, and when it succeeds."""
         try:
             write()
         except ResourceError as problem:
