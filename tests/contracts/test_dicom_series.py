@@ -1,4 +1,4 @@
-"""Series as scanners, archives and accidents make them: read right, or refused by name, never silently wrong."""
+"""Series as scanners, archives and accidents make them: each is read right, or refused by name."""
 
 from __future__ import annotations
 
