@@ -1,0 +1,117 @@
+"""The node: receiver, worker and courier on one spool, until somebody stops it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from pydantic import Field
+
+from calque.node.delivery import Courier
+from calque.node.intake import Intake
+from calque.node.limits import Limits, Patience
+from calque.node.listening import Listening
+from calque.node.queue import Queue
+from calque.node.receiver import Receiver
+from calque.node.rules import Rules
+from calque.node.sending import Sender
+from calque.node.spool import Spool
+from calque.node.worker import Maker, Worker
+from calque.value import Value
+
+_TICK = 0.2
+
+
+class NodeOptions(Value):
+    """A node as data.
+
+    Args:
+        spool: its folder.
+        listening: where and to whom.
+        rules: what is done.
+        limits: what is borne.
+        patience: how long it waits.
+    """
+
+    spool: Path
+    listening: Listening = Field(default_factory=Listening)
+    rules: Rules
+    limits: Limits = Field(default_factory=Limits)
+    patience: Patience = Field(default_factory=Patience)
+
+
+class Node:
+    """A running node.
+
+    Args:
+        options: all of it as data.
+        maker: predicts and writes results.
+        tokens: bearer tokens by the name of their environment variable.
+        say: gets one line per event; series are named by hashes.
+    """
+
+    def __init__(
+        self,
+        options: NodeOptions,
+        maker: Maker,
+        tokens: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._options, self._maker, self._tokens, self._say = options, maker, dict(tokens or {}), say
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ask it to stop; safe from a signal handler."""
+        self._stopping.set()
+
+    def run(self, ready: Callable[[int], None] = lambda _: None) -> None:
+        """Serve until `stop`; `ready` is told the port.
+
+        A prediction that does not end within `Patience.stop` is begun again at the next start, and so is what
+        a crash cut off.
+
+        Raises:
+            InputError: the spool is another node's, or the address cannot be bound.
+        """
+        options, spool = self._options, Spool(self._options.spool)
+        with spool.held(), closing(Queue(spool.queue)) as queue:
+            self._recover(spool, queue)
+            intake = Intake(spool, queue, options.limits, self._say)
+            receiver = Receiver(options.listening, intake, queue, options.limits, options.patience, self._say)
+            worker = Worker(spool, queue, options.rules, self._maker, options.patience, self._say)
+            sender = Sender(options.rules.destinations, options.listening.aet, self._tokens)
+            courier = Courier(spool, queue, sender, options.patience, self._say)
+            ready(receiver.start())
+            loops = [self._loop(worker.step, "work"), self._loop(courier.step, "delivery")]
+            try:
+                self._stopping.wait()
+            finally:
+                self._stopping.set()
+                receiver.stop()
+                for loop in loops:
+                    loop.join(options.patience.stop)
+
+    def _recover(self, spool: Spool, queue: Queue) -> None:
+        swept, cut = spool.sweep(queue.files()), queue.recover()
+        if swept or cut:
+            self._say(f"after a stop: {cut} series are begun again, {swept} unfinished files were removed")
+
+    def _loop(self, step: Callable[[], object], name: str) -> threading.Thread:
+        """Call `step` again and again, at once while it finds work."""
+
+        def run() -> None:
+            while not self._stopping.is_set():
+                try:
+                    busy = step()
+                except Exception as problem:  # a full disk, a locked queue: say so, wait, go on
+                    self._say(f"{name}: {type(problem).__name__}")
+                    busy = False
+                    self._stopping.wait(5.0)
+                if not busy:
+                    self._stopping.wait(_TICK)
+
+        thread = threading.Thread(target=run, name=f"calque-{name}", daemon=True)
+        thread.start()
+        return thread
