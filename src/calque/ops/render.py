@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +89,41 @@ def overlay(
         picture[inside] = (1 - alpha) * picture[inside] + alpha * colour
         picture[inside & edge] = colour
     return np.asarray(picture.round().astype(np.uint8))
+
+
+def overlay_slices(image: Image, label_map: LabelMap, note: str = "") -> Iterator[Picture]:
+    """Each slice (k, :, :) with its classes, on the same scale of grey, with a line of text at the bottom.
+
+    Args:
+        image: on the grid of the labels; the first channel is shown, or the colours of a picture.
+        label_map: what is drawn.
+        note: the line; left out where it would take more than half of the width.
+
+    Raises:
+        GeometryError: the two lie on different grids.
+    """
+    if not image.grid.isclose(label_map.grid):
+        raise GeometryError(
+            "Image and label map do not lie on the same grid",
+            expected=label_map.grid.shape,
+            got=image.grid.shape,
+        )
+    coloured = len(image.array) == 3 and image.array.dtype == np.uint8
+    bounds = _range(image.array[0], 0.5, 99.5)
+    for k, labels in enumerate(label_map.array):
+        shown = np.moveaxis(image.array[:, k], 0, -1) if coloured else _spread(image.array[0, k], *bounds)
+        yield _with_note(overlay(np.ascontiguousarray(shown), labels, label_map.labels), note)
+
+
+def _with_note(picture: Picture, note: str) -> Picture:
+    font = ImageFont.load_default(_FONT)
+    if not note or font.getlength(note) > 0.5 * picture.shape[1]:
+        return picture
+    canvas = Pillow.fromarray(picture)
+    place = (2, picture.shape[0] - 2)
+    draw = ImageDraw.Draw(canvas)
+    draw.text(place, note, fill=_WHITE, font=font, anchor="lb", stroke_width=1, stroke_fill=(0, 0, 0))
+    return np.asarray(canvas)
 
 
 def resize(array: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
