@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calque.errors import LabelError
 from calque.image import LabelMap
-from calque.io.dicom.model import Stack
+from calque.io.dicom.model import Slice, Stack
 from calque.io.dicom.write_codes import (
     cielab,
     code_of,
@@ -97,12 +97,16 @@ def write_seg(
     data = new_object(source, identity, name, sop_class, content)
     name_contents(data, identity, "Segmentation")
     _put_image(data, placed, kind)
+    if not stack.placed:
+        data.PatientOrientation = source.header.get("PatientOrientation", "")
     numbers = segment_numbers(labels, kind)
     data.SegmentSequence = [
         _segment(label, number, source, identity)
         for label, number in zip(labels.classes, numbers, strict=True)
     ]
     data.ReferencedSeriesSequence = [referenced_series(source)]
+    if not placed.aligned:
+        data.SourceImageSequence = [_source_image(one) for one in source.files]
     name_private_scheme(data, labels)
     frames = binary_frames(array, labels) if kind == "binary" else [Frame(0, z) for z in range(len(array))]
     _put_groups(data, source, placed, frames)
@@ -252,17 +256,22 @@ def _derivations(source: Source) -> list[Dataset]:
     several = len(source.files) < len(source.stack.slices)
     items = []
     for one in source.stack.slices:
-        image, item = referenced_instance(one), new_item()
+        image, item = _source_image(one), new_item()
         if several or one.frame > 0 or "NumberOfFrames" in source.header:
             image.ReferencedFrameNumber = one.frame + 1
-        image.PurposeOfReferenceCodeSequence = [
-            triplet("121322", "DCM", "Source image for image processing operation")
-        ]
         image.SpatialLocationsPreserved = "YES"
         item.DerivationCodeSequence = [triplet("113076", "DCM", "Segmentation")]
         item.SourceImageSequence = [image]
         items.append(item)
     return items
+
+
+def _source_image(one: Slice) -> Dataset:
+    item = referenced_instance(one)
+    item.PurposeOfReferenceCodeSequence = [
+        triplet("121322", "DCM", "Source image for image processing operation")
+    ]
+    return item
 
 
 def _put_bits(data: Dataset, array: NDArray[np.integer], labels: Labels, frames: list[Frame]) -> None:

@@ -16,7 +16,6 @@ from calque.io.dicom.write_object import (
     Written,
     derived_uid,
     digest,
-    new_item,
     new_object,
     read_source,
     save,
