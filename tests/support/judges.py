@@ -60,7 +60,7 @@ def plastimatch_masks(rtstruct: Path, images: Path, folder: Path) -> dict[str, N
 
 
 def same_place(array: NDArray[np.integer], grid: Grid, truth: LabelMap) -> bool:
-    """Whether the same voxels, by their physical position, hold the same values; background may be cropped."""
+    """Whether the same voxels, by position, hold the same values; background may be cropped."""
     there = np.argwhere(array)
     index = truth.grid.to_index(grid.to_world(there))
     if len(there) != np.count_nonzero(truth.array) or np.abs(index - index.round()).max(initial=0) > 0.01:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from calque.io.dicom.write_object import new_item, short
+from calque.io.dicom.model import Slice
+from calque.io.dicom.write_object import Source, new_item, referenced_instance, short
 from calque.labels import Colour, Label, Labels
 from calque.terminology import CATEGORIES, Code, Concept
 
@@ -56,6 +57,17 @@ def triplet(value: str, scheme: str, meaning: str) -> Dataset:
     """An item of a code sequence."""
     item = new_item()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def source_image(one: Slice, source: Source | None = None) -> Dataset:
+    """An item of a source image sequence; with `source` the frame is named where an instance has several."""
+    item = referenced_instance(one)
+    if source is not None and "NumberOfFrames" in source.header:
+        item.ReferencedFrameNumber = one.frame + 1
+    item.PurposeOfReferenceCodeSequence = [
+        triplet("121322", "DCM", "Source image for image processing operation")
+    ]
     return item
 
 

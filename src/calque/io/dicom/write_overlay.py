@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calque.errors import GeometryError
 from calque.io.atomic import atomic_path
 from calque.io.dicom.model import Stack
-from calque.io.dicom.write_codes import triplet
+from calque.io.dicom.write_codes import source_image
 from calque.io.dicom.write_object import (
     Identity,
     Source,
@@ -22,7 +22,6 @@ from calque.io.dicom.write_object import (
     digest,
     new_object,
     read_source,
-    referenced_instance,
 )
 
 if TYPE_CHECKING:
@@ -112,10 +111,4 @@ def _put_place(data: Dataset, plane: int, source: Source) -> None:
         data.PixelSpacing = decimals(grid.spacing[1:])
     if upright:
         return  # no source image is this plane
-    image = referenced_instance(stack.slices[plane])
-    if "NumberOfFrames" in source.header:
-        image.ReferencedFrameNumber = stack.slices[plane].frame + 1
-    image.PurposeOfReferenceCodeSequence = [
-        triplet("121322", "DCM", "Source image for image processing operation")
-    ]
-    data.SourceImageSequence = [image]
+    data.SourceImageSequence = [source_image(stack.slices[plane], source)]

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from calque.errors import LabelError
 from calque.image import LabelMap
-from calque.io.dicom.model import Slice, Stack
+from calque.io.dicom.model import Stack
 from calque.io.dicom.write_codes import (
     cielab,
     code_of,
     name_private_scheme,
     put_property,
+    source_image,
     triplet,
     uncoded_note,
 )
@@ -33,7 +34,6 @@ from calque.io.dicom.write_object import (
     new_item,
     new_object,
     read_source,
-    referenced_instance,
     referenced_series,
     save,
     short,
@@ -106,7 +106,7 @@ def write_seg(
     ]
     data.ReferencedSeriesSequence = [referenced_series(source)]
     if not placed.aligned:
-        data.SourceImageSequence = [_source_image(one) for one in source.files]
+        data.SourceImageSequence = [source_image(one) for one in source.files]
     name_private_scheme(data, labels)
     frames = binary_frames(array, labels) if kind == "binary" else [Frame(0, z) for z in range(len(array))]
     _put_groups(data, source, placed, frames)
@@ -253,25 +253,14 @@ def _plane_positions(source: Source, placed: Placed) -> list[Dataset] | None:
 
 def _derivations(source: Source) -> list[Dataset]:
     """Of each plane: the image, and the frame of it, that was segmented."""
-    several = len(source.files) < len(source.stack.slices)
     items = []
     for one in source.stack.slices:
-        image, item = _source_image(one), new_item()
-        if several or one.frame > 0 or "NumberOfFrames" in source.header:
-            image.ReferencedFrameNumber = one.frame + 1
+        image, item = source_image(one, source), new_item()
         image.SpatialLocationsPreserved = "YES"
         item.DerivationCodeSequence = [triplet("113076", "DCM", "Segmentation")]
         item.SourceImageSequence = [image]
         items.append(item)
     return items
-
-
-def _source_image(one: Slice) -> Dataset:
-    item = referenced_instance(one)
-    item.PurposeOfReferenceCodeSequence = [
-        triplet("121322", "DCM", "Source image for image processing operation")
-    ]
-    return item
 
 
 def _put_bits(data: Dataset, array: NDArray[np.integer], labels: Labels, frames: list[Frame]) -> None:
