@@ -30,6 +30,7 @@ from calque.cli import (
     measure,
     predict,
     scores,
+    series,
     train,
 )
 from calque.errors import CalqueError
@@ -57,6 +58,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "objects": files.objects,
     "measure": measure.measure,
     "convert": files.convert,
+    "series": series.series,
     "frames": files.frames,
     "phantom": files.phantom,
     "import": importing.import_model,

@@ -9,6 +9,7 @@ import typer
 
 from calque.cli.options import Json, parse_triple, parse_whole_triple
 from calque.cli.screen import Screen
+from calque.cli.series import SeriesChoice, chosen
 
 
 def objects(
@@ -52,17 +53,25 @@ def convert(
         Path, typer.Option("-o", "--output", metavar="OUT", help="File; its suffix names the format.")
     ],
     mask: Annotated[bool, typer.Option("--mask", help="It is a label map: keep whole values.")] = False,
+    series: SeriesChoice = None,
+    suv: Annotated[
+        bool, typer.Option("--suv/--no-suv", help="DICOM PET as uptake by body weight, or as stored.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
     json: Json = None,
 ) -> None:
     """Write an image or label map in another format; voxels keep their place in the patient.
 
     [dim]Example: calque convert mask.nii -o mask.nii.gz --mask[/dim]
+
+    [dim]DICOM: calque convert study/ -o ct.nii.gz --series 2[/dim]
     """
     from calque.errors import InputError
     from calque.io import read_image, read_labels, write_image, write_labels
+    from calque.io.dicom.source import read_source
 
     screen = Screen(json)
+    (source,) = chosen([source], series, False, screen.progress)
     if output.exists() and not force:
         raise InputError("The output is there already", where=output, fix="choose another name, or --force")
     if mask:
@@ -70,7 +79,7 @@ def convert(
         write_labels(label_map, output)
         grid = label_map.grid
     else:
-        image = read_image(source)
+        image = read_image(source) if suv else read_source(source, suv=False)
         write_image(image, output)
         grid = image.grid
     shape = " x ".join(str(n) for n in grid.shape)

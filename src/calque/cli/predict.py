@@ -9,6 +9,7 @@ import typer
 
 from calque.cli.options import CacheFolder, Json, cache_folder, in_words, parse_size
 from calque.cli.screen import Screen
+from calque.cli.series import SeriesChoice, chosen
 
 if TYPE_CHECKING:
     from calque.prediction import CohortResult, Predictor
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .calque file.", show_default=False)],
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Scans, or folders of scans.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Scans, folders of scans, or DICOM.", show_default=False),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Folder for the label maps.")],
     engine: Annotated[
@@ -58,6 +60,10 @@ def predict(
         bool, typer.Option("--overwrite", help="Predict finished scans again; else they are skipped.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")] = False,
+    series: SeriesChoice = None,
+    all_series: Annotated[
+        bool, typer.Option("--all-series", help="Every volume of DICOM folders is a scan.")
+    ] = False,
     cache: CacheFolder = None,
     json: Json = None,
 ) -> None:
@@ -85,6 +91,7 @@ def predict(
         cache=cache_folder(cache),
     )
     predictor = Model.load(model).predictor(options)
+    inputs = chosen(inputs, series, all_series, screen.progress)
     forecast = look_ahead(predictor, inputs)
     _show_engine(screen, predictor)
     if dry_run:

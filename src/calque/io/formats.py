@@ -6,6 +6,7 @@ from pathlib import Path
 
 from calque.errors import InputError, ReadError
 from calque.io import itk, nifti, numpy_files, picture, tiff
+from calque.io.dicom import source
 from calque.io.model import Format
 
 NIFTI = Format("NIfTI", nifti.read, nifti.read_header, nifti.write)
@@ -26,6 +27,9 @@ META_PAIR = Format("MetaImage", itk.read, itk.read_header)
 NRRD = Format("NRRD", itk.read, itk.read_header, itk.write)
 NPZ = Format("NumPy archive", numpy_files.read, numpy_files.read_header, numpy_files.write)
 NPY = Format("NumPy array", numpy_files.read, numpy_files.read_header)
+
+DICOM = Format("DICOM", source.read, source.read_header)
+"""Told by content, not by suffix: folders, zips and files with any name; see `calque.io.dicom.source`."""
 
 FORMATS: dict[str, Format] = {
     ".nii.gz": NIFTI,
@@ -53,12 +57,15 @@ def suffix_of(path: Path) -> str | None:
 
 
 def stem_of(path: Path) -> str:
-    """The name without its known suffix: "a.b.nii.gz" is "a.b"."""
+    """The name without its known suffix: "a.b.nii.gz" is "a.b". For DICOM see `Source.name`."""
+    if suffix_of(path) is None:
+        found = source.as_source(path)
+        return source.without_suffix(path.name) if found is None else found.name
     return path.name.removesuffix(path.name[len(path.name) - len(suffix_of(path) or "") :])
 
 
 def format_of(path: Path) -> Format:
-    """The format of this file's name.
+    """The format of this file's name, or DICOM where that is what is there.
 
     Raises:
         ReadError: the suffix is unknown.
@@ -67,10 +74,14 @@ def format_of(path: Path) -> Format:
     for suffix in sorted(FORMATS, key=len, reverse=True):
         if name.endswith(suffix):
             return FORMATS[suffix]
+    if source.as_source(path) is not None:
+        return DICOM
+    if name.endswith(source.SUFFIXES) and not path.exists():
+        raise ReadError("There is no such file", where=path)
     raise ReadError(
         "The suffix of this file is unknown",
         where=path,
-        expected=", ".join(FORMATS),
+        expected=f"DICOM, or {', '.join(FORMATS)}",
         got=path.suffix or "none",
     )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from calque.dataset.reading import read_scan
-from calque.errors import CalqueError, InputError, ReadError, ResourceError
+from calque.errors import CalqueError, InputError, ResourceError
 from calque.image import Image
 from calque.io import mask_suffix, suffix_of, write_image, write_labels, write_png, write_text_atomic
 from calque.io.atomic import atomic_path
@@ -227,7 +227,7 @@ class _Books:
         """Whether a scan need not be predicted again; what cannot be read is not finished."""
         try:
             return self._ledger is not None and self._ledger.finished(self._entry(scan))
-        except ReadError:
+        except InputError:
             return False  # it is named when it is its turn
 
     def write(self, scan: Scan, image: Image, prediction: Prediction) -> None:

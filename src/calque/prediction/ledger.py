@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from calque.errors import ReadError, ResourceError
+from calque.io.dicom.source import as_source, files_of
 from calque.prediction.options import PredictOptions
 from calque.value import Value
 
@@ -91,13 +92,13 @@ class Ledger:
 
 
 def hash_files(paths: Sequence[Path]) -> str:
-    """SHA-256 of the contents of files, in order.
+    """SHA-256 of the contents of files, in order; of a DICOM source, the files of the volume that is meant.
 
     Raises:
         ReadError: one cannot be read, or has gone.
     """
     found = hashlib.sha256()
-    for path in paths:
+    for path in _files(paths, found):
         try:
             with path.open("rb") as file:
                 while block := file.read(_BLOCK):
@@ -106,6 +107,16 @@ def hash_files(paths: Sequence[Path]) -> str:
             raise ReadError("This file cannot be read", where=path, got=problem) from None
         found.update(b"\0")
     return found.hexdigest()
+
+
+def _files(paths: Sequence[Path], found: hashlib._Hash) -> Iterator[Path]:
+    for path in paths:
+        if path.is_file() and path.suffix.lower() != ".zip":
+            yield path
+        else:
+            source = as_source(path)
+            found.update(f"@{source and source.wanted}".encode())  # several volumes may share their files
+            yield from files_of(path)
 
 
 def options_key(options: PredictOptions, *facts: object) -> str:

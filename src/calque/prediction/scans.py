@@ -11,9 +11,11 @@ from pathlib import Path
 from calque.dataset.gather import named
 from calque.errors import CalqueError, InputError, ReadError
 from calque.io import read_header, stem_of, suffix_of
+from calque.io.dicom import find_stacks
+from calque.io.dicom.source import as_source
 
 Input = Path | str | Sequence[Path | str]
-"""A file, a folder, or the files of one scan in the order of the channels."""
+"""A file, a folder, or the files of one scan in the order of the channels; or a DICOM source."""
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
 
@@ -36,7 +38,7 @@ def find_scans(inputs: Path | str | Sequence[Input], channels: Sequence[str]) ->
 
     Files `case_0000`, `case_0001`, ... are the channels of one scan, as in nnU-Net, unless each of them holds
     every channel. In a folder, files whose names contain the channels' names, one each, are one scan, and so
-    is each folder within. Everything else is a scan by itself.
+    is each folder within. A folder that holds DICOM is its series. Everything else is a scan by itself.
 
     Args:
         inputs: a file or folder, or several; an entry that is itself a sequence is one scan's files.
@@ -55,10 +57,14 @@ def find_scans(inputs: Path | str | Sequence[Input], channels: Sequence[str]) ->
             if not paths:
                 raise InputError("A scan has at least one file", got="none")
             scans.append(Scan(_common_name(paths), paths))
+        elif (source := as_source(entry)) is not None and (source.wanted or source.base.is_dir()):
+            _require_unmixed(source.base)
+            scans.append(Scan(source.name, (Path(entry),)))
         elif _existing(entry).is_dir():
             scans += _in_folder(Path(entry), channels)
         else:
             loose.append(Path(entry))
+    _refuse_slices(loose)
     scans += _group(loose, channels)
     if not scans:
         raise InputError("There is nothing to predict", expected="at least one scan")
@@ -66,15 +72,56 @@ def find_scans(inputs: Path | str | Sequence[Input], channels: Sequence[str]) ->
     return tuple(scans)
 
 
+def _refuse_slices(files: Sequence[Path]) -> None:
+    """Slices that are given one by one would become a scan each.
+
+    Raises:
+        InputError: two files are slices of one volume.
+    """
+    slices = [path for path in files if suffix_of(path) is None and as_source(path) is not None]
+    if len(slices) < 2:
+        return
+    for stack in find_stacks(slices).stacks:
+        if len({item.path for item in stack.slices}) > 1:
+            raise InputError(
+                "These files are slices of one volume",
+                where=stack.slices[0].path,
+                got=f"{len(stack.slices)} slices",
+                fix="give their folder",
+            )
+
+
+def _require_unmixed(folder: Path) -> None:
+    """Refuse a folder that holds other scans beside DICOM: it is not clear which are meant.
+
+    Raises:
+        InputError: it does.
+    """
+    if not folder.is_dir():
+        return
+    others = [*_files(folder), *(file for inner in _folders(folder) for file in _files(inner))]
+    if others:
+        raise InputError(
+            "This folder holds DICOM and other scans",
+            where=folder,
+            got=others[0].name,
+            fix="give the files of one kind, or the folder of the DICOM series alone",
+        )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+
+
 def _existing(path: Path | str) -> Path:
-    if not Path(path).exists():
+    if not Path(path).exists() and as_source(path) is None:
         raise ReadError("There is no such file or folder", where=path)
     return Path(path)
 
 
 def _in_folder(folder: Path, channels: Sequence[str]) -> list[Scan]:
     scans = _group(_files(folder), channels, folder.resolve().name)
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"):
+    for inner in _folders(folder):
         files = _files(inner)
         if len(files) == 1:
             scans.append(Scan(inner.name, tuple(files)))

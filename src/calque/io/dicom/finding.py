@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from calque.errors import CalqueError, InputError, MissingExtraError, ReadError
@@ -80,14 +80,14 @@ def choose_stack(found: Found, wanted: str | None = None, where: object = None) 
             "There is no such series",
             where=where,
             got=wanted,
-            expected=_listed(found.stacks, found.refused),
+            expected=_listed(found, found.stacks, found.refused),
             fix="calque series lists what is there",
         )
     raise InputError(
         "There are several series or volumes here",
         where=where,
         expected="one, or to be told which (--series, or FOLDER@SERIES)",
-        got=_listed(fitting, refused),
+        got=_listed(found, fitting, refused),
     )
 
 
@@ -117,19 +117,28 @@ def _is_of(item: Refused, wanted: str) -> bool:
     return item.series is not None and wanted.partition("/")[0] in (item.series.uid, str(item.series.number))
 
 
-def _listed(stacks: Iterable[Stack], refused: Iterable[Refused]) -> str:
-    lines = []
+def addressing(found: Found) -> Callable[[Series, str], str]:
+    """A function (series, stack name) -> what to write after "@": by number where only one series has it."""
+    every = [stack.series for stack in found.stacks]
+    every += [item.series for item in found.refused if item.series is not None]
+    numbers = Counter(series.number for series in {_identity(series): series for series in every}.values())
+
+    def address(series: Series, name: str) -> str:
+        own = series.number is not None and numbers[series.number] == 1
+        return f"{series.number if own else series.uid}{'/' if name else ''}{name}"
+
+    return address
+
+
+def _listed(found: Found, stacks: Iterable[Stack], refused: Iterable[Refused]) -> str:
+    lines, address = [], addressing(found)
     for stack in stacks:
         shape = " x ".join(str(n) for n in stack.grid.shape)
-        lines.append(f"{_address(stack.series, stack.name)}: {stack.series.modality}, {shape}")
+        lines.append(f"{address(stack.series, stack.name)}: {stack.series.modality}, {shape}")
     for item in refused:
         if item.series is not None:
-            lines.append(f"{_address(item.series, '')}: {item.series.modality}, refused: {item.error.what}")
+            lines.append(f"{address(item.series, '')}: {item.series.modality}, refused: {item.error.what}")
     return "; ".join(lines)
-
-
-def _address(series: Series, name: str) -> str:
-    return f"{series.uid if series.number is None else series.number}{'/' if name else ''}{name}"
 
 
 def _order(stack: Stack) -> tuple[str, float, str]:
