@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +33,11 @@ class Value(BaseModel):
                 f"{'.'.join(map(str, item['loc'])) or 'document'}: {item['msg']}" for item in problem.errors()
             )
             raise error(f"This is not a valid {cls.__name__}", where=where, got=wrong) from None
+
+    @classmethod
+    def from_fields(cls, **fields: object) -> Self:
+        """From a user's choices: what is wrong is an `InputError` that names the fields."""
+        return cls.from_json(json.dumps(fields, default=str))
 
     @classmethod
     def read(cls, path: Path, *, error: type[CalqueError] = InputError) -> Self:

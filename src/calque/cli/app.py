@@ -22,6 +22,7 @@ from calque.cli import (
     data,
     dataset,
     datasets,
+    deidentify,
     demo,
     explain,
     exporting,
@@ -63,6 +64,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "phantom": files.phantom,
     "import": importing.import_model,
     "export": exporting.export_model,
+    "deidentify": deidentify.deidentify,
     "demo": demo.demo,
 }
 
