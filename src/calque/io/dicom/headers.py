@@ -330,7 +330,7 @@ def _pixels(file: BinaryIO, layout: Layout, frames: int, path: Path) -> int | No
             got=f"{length}",
             fix="export it again",
         )
-    plain = layout.transfer_syntax in _NATIVE and layout.samples == 1
+    plain = layout.transfer_syntax in _NATIVE and not layout.colour
     return start if plain else None
 
 

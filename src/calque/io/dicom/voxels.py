@@ -40,7 +40,8 @@ def read_stack(stack: Stack, *, suv: bool = True) -> Image:
     """
     _require_meant(stack)
     with quiet():
-        factor = suv_factor(stack.slices[0].path) if suv and stack.series.modality == "PT" else 1.0
+        uptake = suv and stack.series.modality == "PT"
+        factor = suv_factor(stack.slices[0].path) if uptake else None
         array = _filled(stack, factor, dtype_of(stack, suv=suv))
     if stack.tilt:
         array = straightened(array, shear_between(stack.slices, stack.grid), array.dtype)
@@ -52,14 +53,16 @@ class _TooWideError(Exception):
     """A value does not fit int16 where the headers left that open."""
 
 
-def _filled(stack: Stack, factor: float, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _filled(stack: Stack, factor: float | None, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
     """(channel, z, y, x) of the slices; whole values of 16 bits as int16 until one does not fit."""
-    if dtype == np.float32 and factor == 1 and _whole(stack.slices):
+    if factor is not None:
+        return _read_into(stack, factor, dtype)
+    if dtype == np.float32 and _whole(stack.slices):
         try:
-            return _read_into(stack, factor, np.dtype(np.int16))
+            return _read_into(stack, 1.0, np.dtype(np.int16))
         except _TooWideError:
             pass
-    return _read_into(stack, factor, dtype)
+    return _read_into(stack, 1.0, dtype)
 
 
 def _read_into(stack: Stack, factor: float, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
