@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tests.training.runs import (
+    STEPS,
+    TWO_FOLDS,
+    StopAt,
+    assert_same_weights,
+    make_dataset,
+    plan_for,
+    two_folds,
+)
 from tests.training.synthetic import make_plan
 
 from calque.dataset import Dataset, open_dataset
@@ -17,71 +24,15 @@ from calque.evaluation import Scores
 from calque.io import read_labels
 from calque.model import Model
 from calque.phantoms import write_phantoms
-from calque.planning import Augmentation, Normalisation, Plan, Schedule
-from calque.training import TrainOptions, train
+from calque.planning import Augmentation, Schedule
+from calque.training import train
 from calque.training.ending import studied
 from calque.training.run import RunFolder, read_history
-
-STEPS = 8
-TWO_FOLDS = TrainOptions(folds=2)
-
-
-def two_folds(**changes: object) -> TrainOptions:
-    return TWO_FOLDS.model_copy(update=changes)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("data")
-    return open_dataset(
-        write_phantoms(folder, "mr_brain", 4, shape=(12, 20, 18), spacing=(8, 8, 8), varied=True)
-    )
-
-
-def plan_for(dataset: Dataset, **changes: object) -> Plan:
-    base: dict[str, object] = {
-        "channels": dataset.channels,
-        "labels": dataset.labels,
-        "spacing": (8.0, 8.0, 8.0),
-        "normalisation": tuple(Normalisation(scheme="zscore") for _ in dataset.channels),
-        "augmentation": Augmentation(),
-        "schedule": Schedule(steps=STEPS, decay=0.5),
-        "batch": 2,
-    }
-    network = make_plan().network.model_copy(
-        update={"outputs": dataset.labels.outputs, "inputs": len(dataset.channels)}
-    )
-    return make_plan(**(base | {"network": network} | changes))
-
-
-class _StopAt:
-    """A progress that interrupts, as Ctrl-C does, after a number of training steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    @contextmanager
-    def task(self, name: str, total: float | None = None) -> Iterator[_StopAt | _Bar]:
-        yield self if name == "training" else _Bar()
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-    def say(self, message: str) -> None:
-        pass
-
-
-class _Bar:
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        pass
-
-
-def assert_same_weights(one: Model, two: Model) -> None:
-    for a, b in zip(one.members, two.members, strict=True):
-        assert set(a) == set(b)
-        assert all(torch.equal(a[name], b[name]) for name in a)
+    return make_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +75,7 @@ def test_interrupted_and_resumed_it_ends_with_the_same_weights(
     dataset: Dataset, finished: tuple[Path, Model], tmp_path: Path, stop: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, plan_for(dataset), tmp_path, TWO_FOLDS, _StopAt(stop))
+        train(dataset, plan_for(dataset), tmp_path, TWO_FOLDS, StopAt(stop))
     assert not RunFolder(tmp_path).model.exists()
     resumed = train(dataset, plan_for(dataset), tmp_path, two_folds(resume=True))
     assert_same_weights(finished[1], resumed)
@@ -188,7 +139,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
 ) -> None:
     plan = plan_for(dataset)
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, plan, tmp_path, TWO_FOLDS, _StopAt(2))
+        train(dataset, plan, tmp_path, TWO_FOLDS, StopAt(2))
     good = RunFolder(tmp_path).fold(0).checkpoint.read_bytes()
     explosive = plan.optimiser.model_copy(update={"name": "sgd", "rate": 1e30, "clip": 1e30})
     wild = plan_for(dataset, optimiser=explosive)
@@ -200,7 +151,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
 
 def test_a_damaged_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, plan_for(dataset), tmp_path, TWO_FOLDS, _StopAt(2))
+        train(dataset, plan_for(dataset), tmp_path, TWO_FOLDS, StopAt(2))
     checkpoint = RunFolder(tmp_path).fold(0).checkpoint
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(TrainingError, match=r"checkpoint\.safetensors"):
@@ -259,4 +210,3 @@ def test_studying_takes_its_share_of_the_budget_or_is_left_out() -> None:
     assert studied(40, 20.0, 50.0) == 0  # two cases teach nothing
     assert studied(2, 0.1, 50.0) == 0
     assert studied(30, 100.0, None) == 20  # steps rule, not time
-    assert studied(30, 1.0, 50.0, most=30) == 30  # what is left of a budget

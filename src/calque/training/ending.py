@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from calque.planning import Plan
+from calque.training.pace import Clock
 
 STUDIED_CASES = 20
 FEWEST_STUDIED = 3
@@ -23,6 +24,13 @@ MARKS = (0.5, 0.8, 0.92, 0.97)
 """Shares of the schedule at which it is measured again."""
 MOST_MEASURED = 5
 """Cases at a mark."""
+QUICK_CASES = 20
+"""Cases of a quick validation, at most; more would take time from training and change the picture little."""
+FEWEST_QUICK = 4
+LOOKS = 12
+"""Quick validations in a run, at most."""
+QUICK_SHARE = 0.04
+"""Of the time, for all quick validations."""
 MARGIN = 1.05
 CLOSING = 0.5
 """Seconds for the card and the file of the model."""
@@ -110,9 +118,53 @@ def reserve(plan: Plan, rehearsal: Rehearsal, cases: int) -> float:
     return rehearsal.validation + study + CLOSING
 
 
-def studied(cases: int, each: float, seconds: float | None, most: int = STUDIED_CASES) -> int:
+def studied(cases: int, each: float, seconds: float | None) -> int:
     """How many of `cases` are studied if one takes `each` and all of them at most `seconds`; 0: too few."""
-    number = min(cases, most)
+    number = min(cases, STUDIED_CASES)
     if seconds is not None and each > 0:
         number = min(number, int(seconds / each))
     return number if number >= FEWEST_STUDIED else 0
+
+
+def quick_cases(plan: Plan, rehearsal: Rehearsal) -> int:
+    """How many cases quick validations look at, to keep within their share of a budget."""
+    if plan.schedule.seconds is None or rehearsal.each == 0:
+        return QUICK_CASES
+    number = int(QUICK_SHARE * plan.schedule.seconds / LOOKS / rehearsal.each)
+    return min(max(number, FEWEST_QUICK), QUICK_CASES)
+
+
+class Rest:
+    """What is left of a budget after validation: cases are studied until it is used up.
+
+    Args:
+        clock: of all sittings.
+        end: seconds at which to stop; None: steps rule, and nothing that is timed has a say.
+        each: seconds of a prediction, as validation showed.
+        runs: predictions that studying a case takes.
+    """
+
+    def __init__(self, clock: Clock, end: float | None, each: float, runs: int) -> None:
+        self._clock, self._end, self.begun = clock, end, 0
+        self._first = (runs + PARITY_RUNS / FEWEST_STUDIED) * each
+        self._later = runs * each
+        self._last = clock.seconds()
+
+    def cases(self, there: int) -> int:
+        """How many of the cases that are there to begin with; 0: there is no time for enough of them."""
+        if self._end is None:
+            return studied(there, 0.0, None)
+        left = self._end - self._clock.seconds()
+        return there if there >= FEWEST_STUDIED and left >= FEWEST_STUDIED * self._first else 0
+
+    def enough(self) -> bool:
+        """Asked before each case: whether the next one would last too long."""
+        now = self._clock.seconds()
+        if self.begun > FEWEST_STUDIED:
+            self._later = now - self._last
+        self._last = now
+        expected = self._first if self.begun < FEWEST_STUDIED else self._later
+        if self._end is not None and now + expected > self._end:
+            return True
+        self.begun += 1
+        return False

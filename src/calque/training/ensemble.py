@@ -50,6 +50,7 @@ def fold_card(
         steps=state.step,
         seed=seed,
         limits=LIMITS,
+        notes="\n".join(state.story),
     )
 
 

@@ -22,18 +22,18 @@ from calque.progress import SILENT, Progress
 from calque.training.ending import (
     CLOSING,
     FEWEST_STUDIED,
-    PARITY_RUNS,
-    STUDIED_CASES,
     Rehearsal,
+    Rest,
+    quick_cases,
     reserve,
-    studied,
     study_runs,
 )
 from calque.training.ensemble import ensemble, fold_card
-from calque.training.loop import run_loop
+from calque.training.keeper import Keeper
 from calque.training.memory import keep_freed_memory
 from calque.training.options import TrainOptions
 from calque.training.pace import Clock, CountedPace, Pace, TimedPace
+from calque.training.recovery import Rescue, run_to_end
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
 from calque.training.state import TrainingState, fresh_state, load_state
@@ -181,10 +181,18 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
     rehearsal = _rehearsal(setting, state)
     pace = _pace(setting, state, clock, rehearsal)
     sampler = Sampler(setting.store, setting.split.train, plan, options.seed)
-    quick = QuickValidator(setting.store, setting.split.validation, plan)
-    with Watch(state, plan.labels, folder, quick, pace, progress) as watch:
+    looked = quick_cases(plan, rehearsal)
+    quick = QuickValidator(setting.store, setting.split.validation[:looked], plan)
+    rescue = Rescue(
+        plan,
+        options.seed,
+        folder,
+        lambda: _prepare_again(setting, progress),
+    )
+    keeper = Keeper(state, folder.checkpoint, options.checkpoint_seconds, progress.say)
+    with Watch(keeper, plan.labels, folder, quick, pace, progress) as watch:
         watch.follow(lambda share: _keep_reserve(setting, pace, rehearsal, share))
-        run_loop(state, sampler, plan, options.seed, pace, watch.hooks)
+        run_to_end(state, sampler, pace, rescue, watch)
         pace.finish(state.step)
     if state.step == 0:
         raise TrainingError(
@@ -194,6 +202,10 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
             fix="give a larger --budget",
         )
     return state
+
+
+def _prepare_again(setting: Setting, progress: Progress) -> None:
+    prepare(setting.dataset, setting.plan, setting.store.folder, progress=progress)
 
 
 def _rehearsal(setting: Setting, state: TrainingState) -> Rehearsal:
@@ -274,21 +286,14 @@ def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Prog
 def _study(setting: Setting, state: TrainingState, clock: Clock, each: float, progress: Progress) -> Learned:
     """As many cases as the plan wishes, or in a budget as many as its rest suffices for."""
     plan, cases = setting.plan, setting.split.validation
-    one = each * study_runs(plan)
     end = None if plan.schedule.seconds is None else (state.end or plan.schedule.seconds) - CLOSING
-    left = None if end is None else end - clock.seconds() - PARITY_RUNS * each
-    number = studied(len(cases), one, left, STUDIED_CASES if end is None else len(cases))
+    rest = Rest(clock, end, each, study_runs(plan))
+    number = rest.cases(len(cases))
+    if number == 0:
+        return Learned()
     with progress.task("studying its predictions", number) as task:
-        learned = study(
-            plan,
-            state.average,
-            setting.dataset,
-            cases[:number],
-            task,
-            enough=lambda: end is not None and clock.seconds() + one > end,
-        )
-    seen = learned.calibration.cases if learned.calibration else 0
-    return learned if seen >= FEWEST_STUDIED else Learned()
+        learned = study(plan, state.average, setting.dataset, cases[:number], task, enough=rest.enough)
+    return learned if rest.begun >= FEWEST_STUDIED else Learned()
 
 
 def _repeatable(plan: Plan, state: TrainingState) -> Plan:

@@ -23,7 +23,7 @@ class Keeper:
     def __init__(
         self, state: TrainingState, checkpoint: Path, seconds: float, say: Callable[[str], None]
     ) -> None:
-        self._state, self._path, self._seconds, self._say = state, checkpoint, seconds, say
+        self.state, self._path, self._seconds, self._say = state, checkpoint, seconds, say
         self._last = time.monotonic()
         self._failed: set[Path] = set()
 
@@ -39,7 +39,7 @@ class Keeper:
         Raises:
             ResourceError: the disk is full.
         """
-        save_state(self._state, self._path)
+        save_state(self.state, self._path)
 
     def attempt(self, path: Path, write: Callable[[], None]) -> None:
         """Write something to `path` that training can go on without; said once, and when it succeeds."""

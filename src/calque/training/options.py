@@ -19,6 +19,7 @@ class TrainOptions(Value):
         resume: go on from the checkpoint that is there.
         device: "auto" takes CUDA where there is one.
         spent: seconds of the plan's budget that were used before (checking, planning, preparing).
+        checkpoint_seconds: between two checkpoints: what a kill can cost.
     """
 
     fold: NonNegativeInt | Literal["all"] = 0
@@ -27,3 +28,4 @@ class TrainOptions(Value):
     resume: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     spent: NonNegativeFloat = 0.0
+    checkpoint_seconds: NonNegativeFloat = 60.0

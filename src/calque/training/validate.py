@@ -28,9 +28,6 @@ from calque.preparation import Store
 from calque.progress import Progress, Task
 from calque.training.run import FoldFolder
 
-QUICK_CASES = 20
-"""Cases of the quick validation; more would take time from training and change the picture little."""
-
 
 @dataclass(frozen=True)
 class QuickValidator:
@@ -53,7 +50,7 @@ class QuickValidator:
         )
         outputs = self.plan.labels.outputs
         overlap, size = np.zeros(outputs), np.zeros(outputs)
-        for name in self.cases[:QUICK_CASES]:
+        for name in self.cases:
             case = self.store.load(name)
             guess = sliding_window(engine, case.image, outputs, Tiling(self.plan.patch)).argmax(0)
             valid = case.labels < outputs  # the ignore value lies above

@@ -16,18 +16,13 @@ from calque.errors import ModelError
 from calque.labels import Labels
 from calque.progress import Progress
 from calque.training.curves import draw_curves, mean_dice, sparkline
+from calque.training.ending import LOOKS, QUICK_SHARE
 from calque.training.facts import line
 from calque.training.keeper import Keeper
 from calque.training.loop import Hooks, diverged
 from calque.training.pace import Pace
 from calque.training.run import FoldFolder, History, HistoryRow, read_history
-from calque.training.state import TrainingState, save_state
-
-CHECKPOINT_SECONDS = 60.0
-LOOKS = 12
-"""Quick validations in a run, at most."""
-SHARE = 0.04
-"""Share of the time that quick validations may take."""
+from calque.training.state import save_state
 
 Validator = Callable[[dict[str, Tensor]], dict[str, float]]
 
@@ -36,7 +31,7 @@ class Watch:
     """Stands beside the loop; as a context manager it saves the state however the loop ends.
 
     Args:
-        state: what is trained.
+        keeper: of the state that is trained.
         labels: names and colours of the curves.
         folder: of the fold.
         validate: the quick validation; it changes nothing in the state.
@@ -46,17 +41,17 @@ class Watch:
 
     def __init__(
         self,
-        state: TrainingState,
+        keeper: Keeper,
         labels: Labels,
         folder: FoldFolder,
         validate: Validator,
         pace: Pace,
         progress: Progress,
     ) -> None:
-        self._state, self._labels, self._folder, self._pace = state, labels, folder, pace
+        self._state, self._labels, self._folder, self._pace = keeper.state, labels, folder, pace
         self._validate, self._progress = validate, progress
-        self._history = History(folder.history, read_history(folder.history, until=state.step))
-        self._keeper = Keeper(state, folder.checkpoint, CHECKPOINT_SECONDS, progress.say)
+        self._history = History(folder.history, read_history(folder.history, until=self._state.step))
+        self._keeper = keeper
         self._losses: list[float] = []
         self._look_cost = 0.0
         self._started = time.monotonic()
@@ -92,6 +87,13 @@ class Watch:
         rate = self._history.rows[-1].rate if self._history.rows else 0.0
         self._add_row(rate, event=sentence)
 
+    def rewound(self, sentence: str) -> None:
+        """The state was brought back to an earlier step: so is the history; `sentence` says why."""
+        self._losses.clear()
+        self._keeper.attempt(self._folder.history, partial(self._history.cut, self._state.step))
+        self.event(sentence)
+        self._keeper.attempt(self._folder.checkpoint, self._keeper.save)
+
     def _after_step(self, loss: Tensor, rate: float, spent: float) -> None:
         step = self._state.step
         self._losses.append(float(loss))
@@ -108,7 +110,7 @@ class Watch:
         self._keeper.after_step()
 
     def _affordable(self) -> bool:
-        return self._look_cost <= SHARE * (time.monotonic() - self._started)
+        return self._look_cost <= QUICK_SHARE * (time.monotonic() - self._started)
 
     def _look(self, rate: float, spent: float) -> None:
         begin = time.monotonic()
