@@ -17,13 +17,16 @@ from calque.evaluation.scores import Bootstrap
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
 
-METHODS = ("percentile", "bca", "bca_expanded")
-PATIENTS = (10, 20, 50, 100)
+METHODS = ("percentile", "bca", "bca_expanded", "hall")
+PATIENTS = (8, 10, 20, 50, 100, 200)
 
 
-def _with_failures(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
-    failed = generator.random(shape) < 0.08
-    return np.where(failed, generator.beta(2, 4, shape), generator.beta(30, 4, shape))
+def _with_failures(share: float) -> Draw:
+    def draw(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
+        failed = generator.random(shape) < share
+        return np.where(failed, generator.beta(2, 4, shape), generator.beta(30, 4, shape))
+
+    return draw
 
 
 def _three_scans(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -36,8 +39,12 @@ FIGURES: dict[str, tuple[Draw, float]] = {
     "normal": (lambda g, s: g.normal(0, 1, s), 0.0),
     "Dice, skewed: beta(12, 2)": (lambda g, s: g.beta(12, 2, s), 12 / 14),
     "Dice, three scans a patient": (_three_scans, 12 / 14),
+    "distance: log-normal, sigma 0.5": (lambda g, s: g.lognormal(0, 0.5, s), float(np.exp(0.125))),
     "distance: log-normal, sigma 0.8": (lambda g, s: g.lognormal(0, 0.8, s), float(np.exp(0.32))),
-    "Dice with 8 % failures": (_with_failures, 0.92 * 30 / 34 + 0.08 * 2 / 6),
+    "distance: log-normal, sigma 1.2": (lambda g, s: g.lognormal(0, 1.2, s), float(np.exp(0.72))),
+    "volume: gamma(1.5)": (lambda g, s: g.gamma(1.5, 1.0, s), 1.5),
+    "Dice with 8 % failures": (_with_failures(0.08), 0.92 * 30 / 34 + 0.08 * 2 / 6),
+    "Dice with 20 % failures": (_with_failures(0.2), 0.8 * 30 / 34 + 0.2 * 2 / 6),
 }
 
 

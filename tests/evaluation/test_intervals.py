@@ -7,7 +7,10 @@ import pytest
 from scipy import stats
 
 from calque.evaluation.intervals import intervals
-from calque.evaluation.scores import Bootstrap
+from calque.evaluation.quantiles import normal_edge, normal_share, student_edge
+from calque.evaluation.scores import Bootstrap, CaseScore
+from calque.evaluation.summary import summarise
+from calque.labels import Labels
 
 SKEWED = np.random.default_rng(4).beta(9, 1.5, 30)
 EACH = [str(k) for k in range(30)]
@@ -33,6 +36,42 @@ def test_bca_follows_the_skew_and_the_expanded_one_is_wider():
     assert ends["bca"][0] < ends["percentile"][0]  # the long tail is on the left
     assert ends["bca"][1] < ends["percentile"][1]
     assert ends["bca_expanded"][0] < ends["bca"][0] < ends["bca"][1] < ends["bca_expanded"][1]
+
+
+def test_halls_interval_by_hand():
+    """The transformation, put back: the studentised mean at each end is where the cubic equals t."""
+    n, mean, s = len(SKEWED), SKEWED.mean(), SKEWED.std(ddof=1)
+    skew = np.mean((SKEWED - mean) ** 3) / SKEWED.std() ** 3
+    ends = intervals(SKEWED[:, None], EACH, Bootstrap())[:, 0]
+    t = np.sqrt(n) * (mean - ends) / s
+    a = skew / np.sqrt(n)
+    cubic = t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6
+    assert cubic == pytest.approx(stats.t.ppf([0.975, 0.025], n - 1))
+
+
+def test_halls_interval_without_skewness_is_students():
+    values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 0.0])
+    low, high = intervals(values[:, None], list("abcdef"), Bootstrap())[:, 0]
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, 5, 0, values.std(ddof=1) / np.sqrt(6)))
+
+
+def test_halls_interval_counts_patients_not_cases():
+    tripled = intervals(np.repeat(SKEWED, 3)[:, None], list(np.repeat(EACH, 3)), Bootstrap())
+    assert tripled == pytest.approx(intervals(SKEWED[:, None], EACH, Bootstrap()))
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 7, 30, 99, 199, 200, 5000])
+def test_quantiles_are_scipys(freedom):
+    for share in (0.005, 0.025, 0.2, 0.5, 0.975):
+        assert student_edge(freedom, share) == pytest.approx(stats.t.ppf(share, freedom), rel=1e-9, abs=1e-12)
+        assert normal_share(normal_edge(share)) == pytest.approx(share)
+
+
+def test_few_patients_are_said():
+    cases = [CaseScore(case=str(k), patient=str(k), classes={}) for k in range(12)]
+    scores = summarise(cases, Labels.from_names({"liver": 1}), metrics=["dice"])
+    assert scores.few_patients
+    assert scores.unseen_share == pytest.approx(0.22, abs=0.01)  # 0.78 ** 12 is 5 %
 
 
 @pytest.mark.parametrize("method", ["percentile", "bca", "bca_expanded"])

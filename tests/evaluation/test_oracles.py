@@ -87,6 +87,7 @@ def test_distances_equal_every_voxel_against_every_other():
 def test_by_transforms_where_trees_would_be_slow(monkeypatch):
     """The other way: exact where spacings have a common unit, else to the rounding of single precision."""
     monkeypatch.setattr(nearest, "_STEPS", (0,))  # nobody looks around
+    monkeypatch.setattr(nearest, "_PAIRS", 0)
     monkeypatch.setattr(nearest, "_SMALL", 0)
     monkeypatch.setattr(nearest, "_FEW", 0)
     for reach in (0, 2):  # everything, or what is far, by a transform
@@ -103,6 +104,7 @@ def test_by_transforms_where_trees_would_be_slow(monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_by_trees_where_nobody_looks_around(monkeypatch):
     monkeypatch.setattr(nearest, "_STEPS", (0,))
+    monkeypatch.setattr(nearest, "_PAIRS", 0)
     for one in PAIRS:
         scored = one.pair()
         for name, value in exact(one).items():

@@ -18,7 +18,7 @@ MAIN_METRICS = ("dice", "iou", "hd95", "nsd", "volume_error_ml")
 
 _CASES_SHOWN = 10
 
-Interval = Literal["percentile", "bca", "bca_expanded"]
+Interval = Literal["hall", "percentile", "bca", "bca_expanded"]
 
 
 def parse_tolerance(text: str) -> float | Mapping[str, float]:
@@ -58,14 +58,15 @@ def evaluate(
     lesion_iou: LesionIou = 0.5,
     resample: Resample = False,
     probabilities: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="CASE_probabilities.npz or nnU-Net's CASE.npz.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Of CASE_probabilities.npy (predict) or nnU-Net's CASE.npz."),
     ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="CSV: case, predicted, truth; in place of equal names."),
     ] = None,
     groups: Groups = None,
-    interval: Annotated[Interval, typer.Option(help="How intervals are made.")] = "bca_expanded",
+    interval: Annotated[Interval, typer.Option(help="How intervals are made.")] = "hall",
     workers: Workers = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="A row for each case and class.")
@@ -153,10 +154,17 @@ def show_scores(screen: Screen, scores: Scores, metrics: Sequence[str] = MAIN_ME
     rows = [(name, *(_figure(by_metric.get(m)) for m in shown)) for name, by_metric in summaries.items()]
     level = round(100 * scores.bootstrap.level)
     screen.table(
-        f"{len(scores.cases)} cases: mean [{level} % interval, bootstrap by patient]",
+        f"{len(scores.cases)} cases: mean [{level} % interval, by patient]",
         ("class", *shown),
         rows,
     )
+    if scores.few_patients:
+        screen.say(
+            f"intervals may be too narrow: n = {scores.patients}; what befalls fewer than "
+            f"{scores.unseen_share:.0%} of patients may not be among them"
+        )
+    if not scores.spacing_known:
+        screen.say("nothing says how large a pixel is: lengths are in pixels, volumes in thousands of pixels")
     if scores.resampled:
         screen.say(f"resampled onto the grid of the truth: {_some(scores.resampled)}")
     findings = scores.findings

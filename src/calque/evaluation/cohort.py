@@ -16,6 +16,7 @@ from calque.evaluation.groups import with_groups
 from calque.evaluation.matching import Job, match
 from calque.evaluation.metrics import CALIBRATION, DEFAULT, select
 from calque.evaluation.probabilities import probabilities_of, read_probabilities
+from calque.evaluation.scale import with_scale
 from calque.evaluation.scores import Bootstrap, CaseScore, Failure, Findings, Scores
 from calque.evaluation.subjects import read_subjects
 from calque.evaluation.summary import summarise
@@ -37,7 +38,7 @@ class Rules:
         tolerance_mm: for the normalised surface distance and boundary IoU, one for all or by class.
         lesion_iou: above which IoU two objects match.
         resample: whether a prediction on another grid is brought onto that of the truth; else it is an error.
-        probabilities: folder of `case_probabilities.npz` or nnU-Net's `case.npz`, for calibration.
+        probabilities: folder of `case_probabilities.npy` or `.npz`, or nnU-Net's `case.npz`, for calibration.
         coding: what the truth's files store in place of label values.
     """
 
@@ -187,7 +188,7 @@ def _score(job: Job, labels: Labels | None, rules: Rules) -> _Scored:
         lesion_iou=rules.lesion_iou,
         probabilities=soft,
     )
-    return _Scored(case, shared, moved)
+    return _Scored(with_scale(case, job.truth), shared, moved)
 
 
 def _union(found: Sequence[Labels]) -> Labels:

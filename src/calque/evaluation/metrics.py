@@ -66,6 +66,13 @@ class Metric:
     empty: Empty | None
     definition: str
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What a value, and so the end of an interval, cannot pass."""
+        if self.better == "zero":
+            return -np.inf, np.inf
+        return 0.0, np.inf if self.unit else 1.0
+
     def __call__(self, pair: Pair) -> float | None:
         """The value, or None where there is none."""
         if self.empty is not None and pair.state != "present":

@@ -14,6 +14,9 @@ from calque.io.atomic import write_text_atomic
 from calque.labels import Labels
 from calque.value import Value
 
+FEW_PATIENTS = 50
+"""Below which rare failures make every interval too narrow: docs/decisions/intervals.md."""
+
 
 class ClassScore(Value):
     """One class, or region, of one case.
@@ -36,11 +39,13 @@ class CaseScore(Value):
         case: its name.
         patient: cases of one patient are resampled together.
         classes: by name of class, then of region.
+        spacing_known: whether millimetres are meant; a picture of unknown scale has pixels in their place.
     """
 
     case: str
     patient: str
     classes: dict[str, ClassScore]
+    spacing_known: bool = True
 
 
 class Summary(Value):
@@ -74,18 +79,21 @@ class Summary(Value):
 
 
 class Bootstrap(Value):
-    """How intervals were made: whole patients are drawn with replacement.
+    """How intervals were made, always by whole patients.
 
     Args:
-        method: "percentile" of the resampled means; "bca", corrected for bias and skewness (Efron 1987,
-            doi:10.1080/01621459.1987.10478410); "bca_expanded", the same with the tails of Student's t for
-            few patients (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). docs/log.md has their coverage.
+        method: "hall", Student's t after the transformation that takes the skewness out of it (Hall 1992, On
+            the removal of skewness by transformation, J. R. Stat. Soc. B 54, 221-228): nothing is drawn. Or
+            patients are drawn with replacement: "percentile" of the resampled means; "bca", corrected for
+            bias and skewness (Efron 1987, doi:10.1080/01621459.1987.10478410); "bca_expanded", the same with
+            the tails of Student's t for few patients (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
+            docs/decisions/intervals.md has their coverage.
         level: of confidence.
         resamples: how many.
         seed: of the generator.
     """
 
-    method: Literal["percentile", "bca", "bca_expanded"] = "bca_expanded"
+    method: Literal["hall", "percentile", "bca", "bca_expanded"] = "hall"
     level: float = Field(default=0.95, gt=0, lt=1)
     resamples: int = Field(default=2000, ge=100)
     seed: int = 0
@@ -168,6 +176,26 @@ class Scores(Value):
     def complete(self) -> bool:
         """Whether every case of the truth was scored, and no prediction was left over."""
         return self.findings == Findings()
+
+    @property
+    def patients(self) -> int:
+        """How many patients the cases are of."""
+        return len({case.patient for case in self.cases})
+
+    @property
+    def few_patients(self) -> bool:
+        """Whether every interval may be too narrow: what is rare may not have happened yet."""
+        return self.patients < FEW_PATIENTS
+
+    @property
+    def unseen_share(self) -> float:
+        """The largest share of patients with an outcome that, with a chance of 5 %, none of these has."""
+        return float(1.0 - 0.05 ** (1.0 / max(1, self.patients)))
+
+    @property
+    def spacing_known(self) -> bool:
+        """Whether millimetres are meant; where not, a pixel counts as 1 mm."""
+        return all(case.spacing_known for case in self.cases)
 
     def case(self, name: str) -> CaseScore:
         """The case of this name."""

@@ -68,6 +68,8 @@ def summarise_lines(
     ends = intervals(flat.reshape(len(cases), shape[0] * shape[2]), patients, how).reshape(
         2, len(tables), len(metrics)
     )
+    low, high = np.array([m.limits for m in metrics]).T
+    ends = np.clip(ends, low, high)
     lines = [
         {
             m.name: _summary(m, [row[k] for row in table], state, ids, patients, interval[:, k])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calque.evaluation import metric_named
@@ -47,6 +47,7 @@ def report_comparison(found: Comparison, output: Path | str, *, lang: str = "en"
     """
     t, output = Voice(lang), Path(output)
     t("title")  # an unknown language is refused before anything is drawn
+    t = replace(t, pixels=not all(scores.spacing_known for scores in found.scores.values()))
     metrics = tuple(dict.fromkeys(rank.metric for rank in found.ranks))
     context: dict[str, object] = {
         "name": " · ".join(found.models),
@@ -93,7 +94,7 @@ def _signless(metric: str) -> bool:
 
 
 def _title(metric: str, t: Voice) -> str:
-    unit = metric_named(metric).unit
+    unit = t.unit(metric)
     name = t(f"metric.{metric}") if _signless(metric) else t("compare.size", metric=t(f"metric.{metric}"))
     return f"{name} ({unit})" if unit else name
 

@@ -91,6 +91,7 @@ def report(  # noqa: PLR0913 - the options of the verb, one parameter each
 def render(material: Material, output: Path, t: Voice) -> str:
     """The page; everything that comes from files or names is escaped."""
     scores = material.scores
+    t = replace(t, pixels=not scores.spacing_known)
     how = scores.bootstrap
     ranking = t(f"metric.{ranking_metric(scores)}")
     pictures = pictured_cases(material, t)
@@ -105,13 +106,7 @@ def render(material: Material, output: Path, t: Voice) -> str:
         "summary": summary_rows(scores, t),
         "everything": every_line(scores, t),
         "interval_title": t("interval", level=t.level(how)).capitalize(),
-        "intervals": t(
-            "interval.how",
-            method=t(f"bootstrap.{how.method}"),
-            level=t.level(how),
-            resamples=t.number(how.resamples),
-            seed=how.seed,
-        ),
+        "intervals": _intervals(scores, t),
         "spreads": spread_charts(scores, t),
         "pictures": pictures,
         "classes": [{"name": c.name, "colour": as_css(c.colour)} for c in scores.labels.classes],
@@ -129,6 +124,7 @@ def render(material: Material, output: Path, t: Voice) -> str:
         "card": card_lines(material.card, t) if material.card else (),
         "metrics": [metric_named(name) for name in scores.metrics],
         "tolerances": _tolerances(scores, t),
+        "scale": t("methods.pixels") if t.pixels else "",
         "matching": t("methods.objects", threshold=t.number(scores.lesion_iou, 2)),
         "resampled": t("methods.resampled", cases=", ".join(scores.resampled)) if scores.resampled else "",
         "commands": commands(material, output, t),
@@ -193,7 +189,7 @@ def _cards(scores: Scores, t: Voice) -> list[Card]:
     several = len(scores.labels.classes) > 1
     for name in [name for name in _CARDS if name in scores.metrics] or scores.metrics[:3]:
         summary, title = scores.foreground[name], t(f"metric.{name}")
-        unit = metric_named(name).unit
+        unit = t.unit(name)
         value = t.figure(name, summary.mean) + (f"\u202f{unit}" if unit else "")
         title = t("mean_of", metric=title) if several else title
         cards.append(Card(title, value, t.interval(name, summary, scores.bootstrap)))
@@ -209,10 +205,27 @@ def _findings(scores: Scores, t: Voice) -> list[tuple[str, tuple[str, ...]]]:
     return [(t(f"findings.{name}"), cases) for name, cases in groups if cases]
 
 
+def _intervals(scores: Scores, t: Voice) -> str:
+    """How they were made, and that they may be too narrow."""
+    how = scores.bootstrap
+    said = t(
+        "interval.hall" if how.method == "hall" else "interval.how",
+        method=t(f"bootstrap.{how.method}"),
+        level=t.level(how),
+        resamples=t.number(how.resamples),
+        seed=how.seed,
+    )
+    if not scores.few_patients:
+        return said
+    return f"{said} {t('interval.few', n=t.number(scores.patients), share=t.percent(scores.unseen_share))}"
+
+
 def _tolerances(scores: Scores, t: Voice) -> str:
     values = set(scores.tolerance_mm.values())
     if len(values) == 1:
-        text = f"{t.number(values.pop(), 1)}\u202fmm"
+        text = f"{t.number(values.pop(), 1)}\u202f{t.length}"
     else:
-        text = ", ".join(f"{name} {t.number(mm, 1)}\u202fmm" for name, mm in scores.tolerance_mm.items())
+        text = ", ".join(
+            f"{name} {t.number(mm, 1)}\u202f{t.length}" for name, mm in scores.tolerance_mm.items()
+        )
     return t("methods.tolerance", tolerances=text)

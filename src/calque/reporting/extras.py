@@ -71,12 +71,13 @@ def agreement_charts(scores: Scores, t: Voice) -> tuple[Chart, ...]:
             continue
         numbers = {
             "n": t.count(found.n),
+            "unit": t.volume,
             "bias": t.number(found.bias_ml, 2),
             "low": t.number(found.lower_ml, 2),
             "high": t.number(found.upper_ml, 2),
         }
         between = t.between("volume_error_ml", found.bias_low, found.bias_high)
-        titles = (t("agreement.mean"), t("agreement.difference"))
+        titles = (t("agreement.mean", unit=t.volume), t("agreement.difference", unit=t.volume))
         charts.append(
             Chart(
                 bland_altman(found, colours[name], titles, t.tick),

@@ -57,7 +57,7 @@ class Drawn:
 def draw(cut: Slice, labels: Labels) -> Drawn:
     """Enlarge a slice to the same millimetres per pixel both ways, and colour it."""
     size = _size(cut)
-    under = np.zeros((*size, 3), np.float32) if cut.scan is None else _grey(resize(cut.scan, size))
+    under = np.zeros((*size, 3), np.float32) if cut.scan is None else _rgb(resize(cut.scan, size))
     predicted, truth = resize_labels(cut.predicted, size), resize_labels(cut.truth, size)
     masks, errors = under.copy(), under.copy()
     for label in labels.classes:
@@ -88,8 +88,9 @@ def _size(cut: Slice) -> Size:
     return max(1, round(rows * scale)), max(1, round(columns * scale))
 
 
-def _grey(picture: NDArray[np.uint8]) -> Rgb:
-    return np.repeat(picture[..., None], 3, axis=2).astype(np.float32)
+def _rgb(picture: NDArray[np.uint8]) -> Rgb:
+    coloured = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+    return coloured.astype(np.float32)
 
 
 def _outline(mask: NDArray[np.bool_], width: int = _OUTLINE) -> NDArray[np.bool_]:

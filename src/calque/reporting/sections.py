@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from calque.dataset.reading import read_scan
 from calque.errors import CalqueError
-from calque.evaluation import Scores, metric_named
+from calque.evaluation import Scores
 from calque.io import read_labels
 from calque.labels import Labels
 from calque.planning import Plan
@@ -90,7 +90,7 @@ def spread_charts(scores: Scores, t: Voice) -> tuple[Chart, ...]:
             figures.append(t("distributions.figure", name=label.name, **numbers))
         if not any(values for _, _, values in columns):
             continue
-        unit = metric_named(metric).unit
+        unit = t.unit(metric)
         title = t(f"metric.{metric}") + (f" ({unit})" if unit else "")
         limits = (0.0, 1.02) if not unit else None
         charts.append(

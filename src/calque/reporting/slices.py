@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calque.errors import GeometryError
-from calque.geometry import Voxels
+from calque.geometry import Reorientation, Voxels
 from calque.image import Image, LabelMap
 from calque.ops.distance import bounding_box
 from calque.ops.render import AXIAL, CORONAL, SAGITTAL, View, window
@@ -29,7 +29,8 @@ class Slice:
         number: from 1, counted from the inferior, anterior or right end.
         sides: directions at the top, bottom, left and right edge; None for 2-D pictures.
         spacing: mm of a row and of a column.
-        scan: (row, column), grey, windowed around the structures; None without a scan.
+        scan: (row, column), grey, windowed around the structures, or (row, column, 3), a picture's own red,
+            green and blue; None without a scan.
         predicted: (row, column), label values.
         truth: the same.
     """
@@ -49,7 +50,7 @@ def choose_slices(image: Image | None, predicted: LabelMap, truth: LabelMap) -> 
     Voxels that the truth ignores are shown as background.
 
     Args:
-        image: the scan, of which the first channel is shown; None: there is none.
+        image: the scan: a picture in colours, or else its first channel; None: there is none.
         predicted: on the grid of `truth`.
         truth: the reference.
 
@@ -65,7 +66,7 @@ def choose_slices(image: Image | None, predicted: LabelMap, truth: LabelMap) -> 
     spacing = turn.grid(truth.grid).spacing
     keep = _around((here > 0) | (there > 0), spacing)
     here, there = here[keep], there[keep]
-    scan = None if image is None else window(turn.apply(image.array[0])[keep])
+    scan = None if image is None else _shown(image, turn, keep)
     found = []
     for plane, view in _PLANES.items():
         axis = view.axis
@@ -86,6 +87,13 @@ def choose_slices(image: Image | None, predicted: LabelMap, truth: LabelMap) -> 
             )
         )
     return tuple(found)
+
+
+def _shown(image: Image, turn: Reorientation, keep: tuple[slice, ...]) -> NDArray[np.uint8]:
+    """(z, y, x) grey, or (z, y, x, 3) colours."""
+    if len(image.array) == 3 and image.array.dtype == np.uint8:
+        return np.stack([turn.apply(channel)[keep] for channel in image.array.astype(np.uint8)], axis=-1)
+    return window(turn.apply(image.array[0])[keep])
 
 
 def _worst(here: Flat, there: Flat, axis: int) -> int:

@@ -159,7 +159,7 @@ def every_line(scores: Scores, t: Voice) -> tuple[Line, ...]:
     return tuple(
         Line(
             name,
-            " ".join(filter(None, (t(f"metric.{metric}"), metric_named(metric).unit))),
+            " ".join(filter(None, (t(f"metric.{metric}"), t.unit(metric)))),
             (
                 t.figure(metric, s.mean),
                 t.between(metric, s.low, s.high),
@@ -184,7 +184,7 @@ def case_heads(scores: Scores, t: Voice) -> tuple[Head, ...]:
     columns = [(m, t("mean_part") if _several(scores) else "") for m in shown_metrics(scores)] + _columns(
         scores
     )
-    heads += [Head(t(f"metric.{m}"), part, metric_named(m).unit, True) for m, part in columns]
+    heads += [Head(t(f"metric.{m}"), part, t.unit(m), True) for m, part in columns]
     if any(flags(case, t) for case in scores.cases):
         heads.append(Head(t("flags"), "", "", False))
     heads += [Head(column, "", "", False) for column in _grouping(scores, t)]

@@ -15,6 +15,7 @@ class Voice:
     """How a report speaks."""
 
     lang: str
+    pixels: bool = False  # nothing says how large a pixel is: lengths are pixels
 
     def __call__(self, key: str, **values: object) -> str:
         """The words of `key`, `{...}` filled in; "metric.hd90" has those of any percentile."""
@@ -24,6 +25,21 @@ class Voice:
             metric_named(name)
             return known[f"{kind}.percentile"].format(p=name.removeprefix("hd"))
         return known[key].format(**values)
+
+    def unit(self, metric: str) -> str:
+        """The unit of a metric; pixels where nothing says how large they are."""
+        unit = metric_named(metric).unit
+        return {"mm": self.length, "ml": self.volume}.get(unit, unit)
+
+    @property
+    def length(self) -> str:
+        """The unit of lengths."""
+        return "px" if self.pixels else "mm"
+
+    @property
+    def volume(self) -> str:
+        """The unit of volumes; a pixel counts as a cube of 1 mm."""
+        return "1000\u202fpx" if self.pixels else "ml"
 
     def number(self, value: float | None, digits: int = 0) -> str:
         """A number."""

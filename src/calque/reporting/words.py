@@ -34,6 +34,12 @@ _ENGLISH: dict[str, str] = {
     "interval.how": (
         "Intervals: {level} bootstrap of the mean ({method}), {resamples} resamples of whole patients (seed {seed})."
     ),
+    "interval.hall": "Intervals: {level}, of the mean over cases, by patient: {method}.",
+    "interval.few": (
+        "They may be too narrow (n = {n}): what befalls fewer than {share} of patients may not be among these, and "
+        "no method can know of it."
+    ),
+    "bootstrap.hall": "Student's t, corrected for skewness (Hall 1992)",
     "bootstrap.percentile": "percentile",
     "bootstrap.bca": "BCa",
     "bootstrap.bca_expanded": "BCa, widened for small samples",
@@ -82,12 +88,12 @@ _ENGLISH: dict[str, str] = {
     "flag.missed": "{name} missed",
     "flag.spurious": "{name} spurious",
     "agreement": "Agreement of volumes",
-    "agreement.mean": "mean of both volumes (ml)",
-    "agreement.difference": "predicted − true (ml)",
+    "agreement.mean": "mean of both volumes ({unit})",
+    "agreement.difference": "predicted − true ({unit})",
     "agreement.alt": (
-        "Bland-Altman plot of {name}, {n}: mean difference {bias} ml, limits of agreement {low} to {high} ml."
+        "Bland-Altman plot of {name}, {n}: mean difference {bias} {unit}, limits of agreement {low} to {high} {unit}."
     ),
-    "agreement.note": "{n}; bias {bias} ml ({interval}); limits of agreement {low} to {high} ml",
+    "agreement.note": "{n}; bias {bias} {unit} ({interval}); limits of agreement {low} to {high} {unit}",
     "agreement.how": (
         "Bland and Altman (1986): the solid line is the mean difference, with its interval shaded; the dashed lines "
         "are 1.96 standard deviations away. Cases with the class in neither mask are left out."
@@ -193,8 +199,8 @@ _ENGLISH: dict[str, str] = {
     "compare.holm": "p (Holm)",
     "compare.alt": "Differences of {metric} with intervals: {figures}.",
     "compare.how": (
-        "Differences are taken case by case. Intervals: {level} bootstrap of the mean ({method}), {resamples} resamples "
-        "of whole patients (seed {seed}). p: Wilcoxon's signed-rank test of the patients' mean differences, two-sided; "
+        "Differences are taken case by case. Intervals: {level}, of the mean, by patient ({method}). Ranks: {resamples} "
+        "resamples of whole patients (seed {seed}). p: Wilcoxon's signed-rank test of the patients' mean differences, two-sided; "
         "p (Holm) is corrected over all pairs of models and all classes of a metric. Undefined: cases in which one of "
         "the two models has no value. Errors with a sign are compared by their size. Bold: below 0.05."
     ),
@@ -203,6 +209,10 @@ _ENGLISH: dict[str, str] = {
     "methods.caption": "Metrics; P is the prediction, T the truth",
     "methods.definition": "Definition",
     "methods.direction": "Direction",
+    "methods.pixels": (
+        "Nothing says how large a pixel of these pictures is: lengths and tolerances are in pixels, and volumes "
+        "in thousands of pixels."
+    ),
     "methods.tolerance": "Tolerance of NSD and boundary IoU: {tolerances}.",
     "methods.border": (
         "The surface of a mask is its border voxels: those with a face neighbour outside the mask. NSD (area) weighs "

@@ -33,6 +33,12 @@ _WORDS: dict[str, str] = {
         "Intervalles : bootstrap ({method}) à {level} de la moyenne, {resamples} tirages de patients entiers "
         "(graine {seed})."
     ),
+    "interval.hall": "Intervalles : à {level}, de la moyenne sur les cas, par patient : {method}.",
+    "interval.few": (
+        "Ils peuvent être trop étroits (n = {n}) : ce qui touche moins de {share} des patients peut ne pas figurer "
+        "parmi ceux-ci, et aucune méthode ne peut le savoir."
+    ),
+    "bootstrap.hall": "t de Student, corrigé de l’asymétrie (Hall 1992)",
     "bootstrap.percentile": "percentiles",
     "bootstrap.bca": "BCa",
     "bootstrap.bca_expanded": "BCa, élargi pour les petits échantillons",
@@ -82,12 +88,12 @@ _WORDS: dict[str, str] = {
     "flag.missed": "{name} manqué",
     "flag.spurious": "{name} à tort",
     "agreement": "Accord des volumes",
-    "agreement.mean": "moyenne des deux volumes (ml)",
-    "agreement.difference": "prédit − vrai (ml)",
+    "agreement.mean": "moyenne des deux volumes ({unit})",
+    "agreement.difference": "prédit − vrai ({unit})",
     "agreement.alt": (
-        "Graphe de Bland et Altman de {name}, {n} : écart moyen {bias} ml, limites d’agrément {low} à {high} ml."
+        "Graphe de Bland et Altman de {name}, {n} : écart moyen {bias} {unit}, limites d’agrément {low} à {high} {unit}."
     ),
-    "agreement.note": "{n} ; biais {bias} ml ({interval}) ; limites d’agrément {low} à {high} ml",
+    "agreement.note": "{n} ; biais {bias} {unit} ({interval}) ; limites d’agrément {low} à {high} {unit}",
     "agreement.how": (
         "Bland et Altman (1986) : le trait plein est l’écart moyen, avec son intervalle en aplat ; les tirets sont à 1,96 "
         "écart type. Les cas où aucun masque ne contient la classe sont laissés de côté."
@@ -194,8 +200,8 @@ _WORDS: dict[str, str] = {
     "compare.holm": "p (Holm)",
     "compare.alt": "Différences de {metric} avec leurs intervalles : {figures}.",
     "compare.how": (
-        "Les différences sont prises cas par cas. Intervalles : bootstrap ({method}) à {level} de la moyenne, {resamples} "
-        "tirages de patients entiers (graine {seed}). p : test des rangs signés de Wilcoxon, bilatéral, sur les "
+        "Les différences sont prises cas par cas. Intervalles : à {level}, de la moyenne, par patient ({method}). Rangs : "
+        "{resamples} tirages de patients entiers (graine {seed}). p : test des rangs signés de Wilcoxon, bilatéral, sur les "
         "différences moyennes des patients ; p (Holm) est corrigé sur toutes les paires de modèles et toutes les classes "
         "d’une métrique. Non définis : cas où l’un des deux modèles n’a pas de valeur. Les erreurs signées sont comparées "
         "par leur ampleur. En gras : moins de 0,05."
@@ -205,6 +211,10 @@ _WORDS: dict[str, str] = {
     "methods.caption": "Métriques ; P est la prédiction, T la vérité",
     "methods.definition": "Définition",
     "methods.direction": "Sens",
+    "methods.pixels": (
+        "Rien ne dit la taille d’un pixel de ces images : longueurs et tolérances sont en pixels, les volumes "
+        "en milliers de pixels."
+    ),
     "methods.tolerance": "Tolérance du NSD et de l’IoU des bords : {tolerances}.",
     "methods.border": (
         "La surface d’un masque est faite de ses voxels de bord : ceux dont un voisin par une face est hors du masque. "

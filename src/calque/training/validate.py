@@ -13,6 +13,7 @@ from calque.dataset import Case, Dataset
 from calque.dataset.model import MaskRule
 from calque.dataset.reading import read_mask, read_scan
 from calque.evaluation import CaseScore, Scores, score_case, summarise
+from calque.evaluation.scale import with_scale
 from calque.image import Image, LabelMap
 from calque.io import mask_suffix, write_labels
 from calque.nets import build
@@ -142,4 +143,5 @@ def score_whole(
     guess = predictor(read_scan(case.images, predictor.plan.channels)).label_map
     if folder is not None:
         write_labels(guess, folder.validation / f"{case.id}{mask_suffix(case.images[0])}")
-    return score_case(guess, read_mask(case, labels, rule), case=case.id, patient=case.patient)
+    score = score_case(guess, read_mask(case, labels, rule), case=case.id, patient=case.patient)
+    return with_scale(score, case.images[0])
