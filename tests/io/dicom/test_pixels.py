@@ -112,6 +112,34 @@ def test_a_compressed_frame_without_its_end_is_refused(tmp_path: Path) -> None:
         only(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG-LS", "JPEG 2000"])
+def test_a_frame_of_another_size_than_announced_is_refused(tmp_path: Path, kind: str) -> None:
+    def edit(data: Dataset, k: int) -> None:
+        COLOURS[kind][0](data, k)
+        data.Rows, data.Columns = data.Columns, data.Rows  # as many pixels: the decoder does not mind
+
+    picture(tmp_path, edit)
+    with pytest.raises(ReadError, match="another size"):
+        only(tmp_path)
+
+
+def test_jpeg_lossless_by_another_librarys_encoder(tmp_path: Path) -> None:
+    gdcm = pytest.importorskip("gdcm")
+    array = phantom((2, 40, 36))
+    for path in write_series(tmp_path, array):
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+    np.testing.assert_array_equal(only(tmp_path).array[0], array)
+
+
 def test_enhanced_frames_compressed(tmp_path: Path) -> None:
     path = write_enhanced(tmp_path / "e.dcm", order=[2, 0, 1, 5, 4, 3])
     data = dcmread(path)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calque.errors import CalqueError, MissingExtraError, ReadError, TruncatedError
+from calque.io.dicom.codestream import is_whole, size_of
 from calque.io.dicom.model import Layout, Slice
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 Values = NDArray[Any]
 """(row, column) or (row, column, 3): integers as they are stored."""
 
-_END_OF_IMAGE = b"\xff\xd9"
 _RLE = "1.2.840.10008.1.2.5"
 _OVERLAYS = range(0x6000, 0x6020, 2)
 
@@ -98,7 +98,7 @@ def _require_decoder(data: Dataset, path: Path) -> None:
 
 
 def _require_whole_frames(data: Dataset, path: Path) -> None:
-    """Decoders fill up with grey what a cut-off frame lacks, without a word."""
+    """Decoders fill up with grey what a frame lacks, and take rows for columns, without a word."""
     from pydicom.encaps import generate_frames
 
     syntax = data.file_meta.TransferSyntaxUID
@@ -106,7 +106,7 @@ def _require_whole_frames(data: Dataset, path: Path) -> None:
         return
     count = int(data.get("NumberOfFrames", 1) or 1)
     frames = list(generate_frames(data.PixelData, number_of_frames=count))
-    ended = syntax == _RLE or all(frame.rstrip(b"\0").endswith(_END_OF_IMAGE) for frame in frames)
+    ended = syntax == _RLE or all(is_whole(frame) for frame in frames)
     if len(frames) < count or not ended:
         raise TruncatedError(
             "The compressed pixels are not whole",
@@ -115,6 +115,16 @@ def _require_whole_frames(data: Dataset, path: Path) -> None:
             got=f"{len(frames)} frames" if len(frames) != count else "a frame without its end",
             fix="copy or export it again",
         )
+    announced = (data.Rows, data.Columns)
+    for size in map(size_of, frames):
+        if size not in (None, announced):
+            raise ReadError(
+                "A compressed frame has another size than the header says",
+                where=path,
+                expected=f"{announced[0]} rows, {announced[1]} columns",
+                got=size,
+                fix="export it again",
+            )
 
 
 def _coloured(indices: Values, data: Dataset) -> NDArray[np.uint8]:
