@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from calque.errors import InputError, ModelError
 from calque.geometry import Box, Grid, Reorientation
+from calque.heads import Decoder
 from calque.ops.resample import resample
 from calque.prediction import PredictOptions, Predictor
 from calque.prediction.restore import Wanted, resampled, restore
@@ -113,7 +114,9 @@ def test_slab_by_slab_gives_the_labels_of_the_whole(seed, source, target, orders
     placement = Placement(grid, grid, Box((0, 0, 0), target), grid.resized(source))
     cuts = sorted({0, source[0], *rng.integers(0, source[0] + 1, 4).tolist()})
     pieces = (Slab(slice(a, b), logits[:, a:b].copy()) for a, b in itertools.pairwise(cuts))
-    streamed = restore(pieces, placement, LABELS, KEPT, orders=orders, wanted=Wanted(probabilities=True))
+    streamed = restore(
+        pieces, placement, Decoder(labels=LABELS), KEPT, orders=orders, wanted=Wanted(probabilities=True)
+    )
     np.testing.assert_allclose(streamed.probabilities, softmax(whole, axis=0), atol=1e-5)
     best = np.sort(whole, axis=0)
     clear = best[-1] - best[-2] > 1e-5  # sums in another order may break a tie in another way

@@ -13,8 +13,8 @@ from tests.training.synthetic import STILL, FakeStore, make_plan
 
 from calque.planning import Augmentation
 from calque.preparation import Store
-from calque.training.augment import collate
-from calque.training.sampler import Sampler, draw_linear
+from calque.training.augment import collate, known_classes
+from calque.training.sampler import Contents, Sampler, draw_linear
 
 CPU = torch.device("cpu")
 
@@ -119,3 +119,24 @@ def test_a_warped_patch_shows_the_case_at_the_warped_places(flat: bool) -> None:
         sure = np.abs(places - nearest).max(1) < 0.2
         truth = store.load("x").labels[tuple(nearest.T)]
         assert (truth[sure] == label[deep][sure]).mean() > 0.97
+
+
+def test_by_class_a_class_that_one_case_has_comes_as_often_as_one_that_all_have() -> None:
+    store = FakeStore()
+    plan = make_plan(foreground_by="class", foreground=1.0)
+    contents = Contents(classes={name: (1, 2) if name == "case3" else (2,) for name in store.cases})
+    sampler = Sampler(store, store.cases, plan, 0, contents)
+    names = [name for step in range(100) for name in sampler.names(step)]
+    assert names.count("case3") / len(names) == pytest.approx(0.5 + 0.5 / 5, abs=0.06)
+
+
+def test_samples_say_which_classes_were_annotated() -> None:
+    store = FakeStore()
+    known = np.array([True, True, False])
+    sampler = Sampler(store, store.cases, make_plan(), 0, Contents(known={"case1": known}))
+    samples = [s for step in range(3) for s in sampler.batch(step)]
+    names = [n for step in range(3) for n in sampler.names(step)]
+    assert [s.known is None for s in samples] == [n != "case1" for n in names]
+    found = known_classes(samples, CPU)
+    assert found is not None
+    assert found.tolist() == [[True, True, n != "case1"] for n in names]

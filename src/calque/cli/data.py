@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calque.cli.options import Budget, DataFolder, Json, Memory, Patients, Steps, Workers
+from calque.cli.options import (
+    Budget,
+    ClassWeights,
+    DataFolder,
+    Json,
+    Kind,
+    LossName,
+    Memory,
+    Network,
+    NetworkOptions,
+    Outputs,
+    Patients,
+    Steps,
+    Workers,
+    parse_wishes,
+)
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -71,6 +86,12 @@ def plan(
     budget: Budget = None,
     steps: Steps = None,
     memory: Memory = None,
+    kind: Kind = None,
+    outputs: Outputs = "classes",
+    loss: LossName = None,
+    class_weights: ClassWeights = None,
+    network: Network = None,
+    network_options: NetworkOptions = None,
     patients: Patients = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the plan goes.")
@@ -86,8 +107,14 @@ def plan(
     from calque.planning import plan as plan_dataset
 
     screen = Screen(json)
+    wishes = parse_wishes(kind, outputs, loss, class_weights, network, network_options)
     made = plan_dataset(
-        open_dataset(data, patients), budget=budget, memory=memory, steps=steps, progress=screen.progress
+        open_dataset(data, patients),
+        budget=budget,
+        memory=memory,
+        steps=steps,
+        wishes=wishes,
+        progress=screen.progress,
     )
     write_text_atomic(output, made.to_json())
     show_plan(screen, made)

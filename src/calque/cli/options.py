@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from calque.planning import Wishes
 
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -94,6 +98,77 @@ CacheFolder = Annotated[
         show_default=False,
     ),
 ]
+
+
+Kind = Annotated[
+    str | None,
+    typer.Option("--kind", metavar="2d|2.5d|3d", help="Slices, slices with their neighbours, or volumes."),
+]
+Outputs = Annotated[
+    str, typer.Option(metavar="classes|regions", help="What the network answers with; regions may overlap.")
+]
+LossName = Annotated[
+    str | None, typer.Option("--loss", metavar="NAME", help="dice_ce, ce; for regions dice_bce, bce.")
+]
+ClassWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME=W,...", help="Weights of classes in the loss: lesion=5,liver=1.", show_default=False
+    ),
+]
+Network = Annotated[
+    str | None,
+    typer.Option("--network", metavar="NAME", help="plain, residual, or monai:SegResNet and others."),
+]
+NetworkOptions = Annotated[
+    str | None, typer.Option(metavar="JSON", help="Of a network of MONAI: '{\"init_filters\": 16}'.")
+]
+
+
+def parse_weights(text: str | None) -> dict[str, float]:
+    """Name -> weight of "lesion=5,liver=1"."""
+    weights: dict[str, float] = {}
+    for part in (text or "").split(",") if text else ():
+        name, _, number = part.rpartition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            weights[name.strip()] = 0.0
+        if not name or not weights[name.strip()] > 0:
+            raise typer.BadParameter(
+                f"{part!r} is not NAME=WEIGHT with a weight above 0", param_hint="--class-weights"
+            )
+    return weights
+
+
+def parse_wishes(
+    kind: str | None,
+    outputs: str,
+    loss: str | None,
+    class_weights: str | None,
+    network: str | None,
+    network_options: str | None,
+) -> Wishes:
+    """What was asked for, in place of what the planner would choose."""
+    from pydantic import ValidationError
+
+    from calque.planning import Wishes
+
+    given = {
+        "kind": kind,
+        "outputs": outputs,
+        "loss": loss,
+        "class_weights": parse_weights(class_weights),
+        "network": network,
+    }
+    try:
+        options = json.loads(network_options) if network_options else {}
+        return Wishes.model_validate(given | {"network_options": options})
+    except json.JSONDecodeError as problem:
+        raise typer.BadParameter(f"this is not JSON: {problem}", param_hint="--network-options") from None
+    except ValidationError as problem:
+        wrong = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in problem.errors())
+        raise typer.BadParameter(wrong) from None
 
 
 def cache_folder(chosen: Path | None) -> Path:

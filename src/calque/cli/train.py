@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
 from calque.cli.data import describe, show_findings, show_plan
-from calque.cli.options import Budget, DataFolder, Json, Memory, Patients, Steps
+from calque.cli.options import (
+    Budget,
+    ClassWeights,
+    DataFolder,
+    Json,
+    Kind,
+    LossName,
+    Memory,
+    Network,
+    NetworkOptions,
+    Outputs,
+    Patients,
+    Steps,
+    parse_wishes,
+)
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
     from calque.dataset import CheckReport, Dataset
-    from calque.planning import Plan
+    from calque.planning import Plan, Wishes
 
 
 def train(
@@ -26,6 +40,12 @@ def train(
     plan_file: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="A plan, in place of a new one.")
     ] = None,
+    kind: Kind = None,
+    outputs: Outputs = "classes",
+    loss: LossName = None,
+    class_weights: ClassWeights = None,
+    network: Network = None,
+    network_options: NetworkOptions = None,
     fold: Annotated[str, typer.Option(metavar="K|all", help="Which fold validates; all: none does.")] = "0",
     folds: Annotated[int, typer.Option(min=2, help="In how many parts patients are dealt.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="With --steps, the same seed gives the same weights.")] = 0,
@@ -48,8 +68,10 @@ def train(
     """
     started = time.monotonic()
     number = _parse_fold(fold)
-    if plan_file is not None and (budget or steps or memory):
-        raise typer.BadParameter("--plan holds the budget, the steps and the memory; give one or the other")
+    wishes = parse_wishes(kind, outputs, loss, class_weights, network, network_options)
+    asked = bool(budget or steps or memory) or wishes.decided
+    if plan_file is not None and asked:
+        raise typer.BadParameter("--plan holds what these options say; give one or the other")
 
     from calque.dataset import check, open_dataset
     from calque.io import write_text_atomic
@@ -69,8 +91,8 @@ def train(
     show_findings(screen, found)
     dataset = _usable(dataset, found, skip_bad)
     # a further fold follows the plan of the folds that are there, unless something else is asked for
-    follows = run.plan.exists() and (resume or not (plan_file or budget or steps or memory))
-    plan = _plan(dataset, run.plan if follows else plan_file, budget, steps, memory, screen)
+    follows = run.plan.exists() and (resume or not (plan_file or asked))
+    plan = _plan(dataset, run.plan if follows else plan_file, Length(budget, steps, memory), wishes, screen)
     show_plan(screen, plan)
     options = options.model_copy(update={"spent": time.monotonic() - started})
     model = train_dataset(dataset, plan, output, options, screen.progress)
@@ -89,14 +111,15 @@ def train(
     )
 
 
-def _plan(
-    dataset: Dataset,
-    kept: Path | None,
-    budget: float | None,
-    steps: int | None,
-    memory: int | None,
-    screen: Screen,
-) -> Plan:
+class Length(NamedTuple):
+    """How long to train, and in how much memory."""
+
+    budget: float | None
+    steps: int | None
+    memory: int | None
+
+
+def _plan(dataset: Dataset, kept: Path | None, length: Length, wishes: Wishes, screen: Screen) -> Plan:
     """The plan in the file `kept`, else a new one."""
     from calque.errors import PlanError
     from calque.planning import Plan
@@ -104,7 +127,7 @@ def _plan(
 
     if kept is not None:
         return Plan.read(kept, error=PlanError)
-    return make_plan(dataset, budget=budget, memory=memory, steps=steps, progress=screen.progress)
+    return make_plan(dataset, **length._asdict(), wishes=wishes, progress=screen.progress)
 
 
 def _parse_fold(text: str) -> int | Literal["all"]:

@@ -232,10 +232,7 @@ def _check_names(path: Path, cases: Sequence[Case], labels: Labels) -> None:
 
 def _with_ignore(labels: Labels, cases: Sequence[Case]) -> Labels:
     """Cases of which some classes were not looked for need a value for "unknown"."""
-    partial = any(
-        case.annotated is not None and not set(labels.names) <= set(case.annotated) for case in cases
-    )
-    if not partial or labels.ignore is not None:
+    if not any(case.is_partial(labels) for case in cases) or labels.ignore is not None:
         return labels
     taken = max(labels.values)
     return Labels(

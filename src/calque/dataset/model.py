@@ -56,6 +56,10 @@ class Case:
         """The files that hold its mask."""
         return (*((self.label,) if self.label else ()), *(path for _, path in self.parts))
 
+    def is_partial(self, labels: Labels) -> bool:
+        """Whether some classes were not looked for, so that its background may hold them."""
+        return self.annotated is not None and not set(labels.names) <= set(self.annotated)
+
 
 @dataclass(frozen=True)
 class Dataset:

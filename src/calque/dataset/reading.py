@@ -125,16 +125,19 @@ def _bounds(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return world.min(axis=0), world.max(axis=0)
 
 
-def read_mask(case: Case, labels: Labels, rule: MaskRule = PLAIN_RULE) -> LabelMap:
+def read_mask(
+    case: Case, labels: Labels, rule: MaskRule = PLAIN_RULE, *, keep_background: bool = False
+) -> LabelMap:
     """Read the mask of a case: one file, or a file for each class.
 
     Where not every class was annotated, what is background may be one of the others: it becomes the ignore
-    value, neither trained on nor scored.
+    value, which is not scored.
 
     Args:
         case: it has a mask.
         labels: what the values mean.
         rule: what stored values stand for, and who wins where classes overlap.
+        keep_background: leave it as it is, for those who know which classes were annotated.
 
     Raises:
         LabelError: values or colours that nobody declared, classes that overlap without a rule.
@@ -147,14 +150,14 @@ def read_mask(case: Case, labels: Labels, rule: MaskRule = PLAIN_RULE) -> LabelM
         found = _merged(case, labels, rule)
     else:
         raise DatasetError("This case has no mask", where=case.id)
-    if case.annotated is None or set(labels.names) <= set(case.annotated):
+    if keep_background or not case.is_partial(labels):
         return found
     if labels.ignore is None:
         raise LabelError(
             "Some classes of this case were not annotated, so its background is unknown",
             where=case.id,
             expected="an ignore value in the labels",
-            got=f"annotated: {', '.join(case.annotated) or 'none'}",
+            got=f"annotated: {', '.join(case.annotated or ()) or 'none'}",
         )
     array = np.where(found.array == BACKGROUND, labels.ignore, found.array).astype(labels.dtype)
     return LabelMap(array, found.grid, labels)

@@ -11,7 +11,7 @@ from calque.nets.config import NetworkConfig
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["BUILDERS", "NetworkConfig", "build", "channels_last"]
+__all__ = ["BUILDERS", "NetworkConfig", "build", "channels_last", "is_unet"]
 
 
 def _unet(config: NetworkConfig) -> nn.Module:
@@ -20,7 +20,29 @@ def _unet(config: NetworkConfig) -> nn.Module:
     return UNet(config)
 
 
-BUILDERS: dict[str, Callable[[NetworkConfig], nn.Module]] = {"plain": _unet, "residual": _unet}
+def _other(config: NetworkConfig) -> nn.Module:
+    from calque.nets.others import PREFIXES
+
+    return PREFIXES[_prefix(config.kind)](config)
+
+
+def _prefix(kind: str) -> str:
+    """ "monai:" of "monai:SegResNet"; the kind itself where it has no colon."""
+    return kind[: kind.find(":") + 1] or kind
+
+
+BUILDERS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "plain": _unet,
+    "residual": _unet,
+}
+
+FAMILIES: dict[str, Callable[[NetworkConfig], nn.Module]] = {"monai:": _other, "module:": _other}
+"""Kinds with a name: "monai:SegResNet"."""
+
+
+def is_unet(config: NetworkConfig) -> bool:
+    """Whether its layers are known from the configuration alone."""
+    return config.kind in BUILDERS
 
 
 def build(config: NetworkConfig, seed: int = 0) -> nn.Module:
@@ -34,11 +56,14 @@ def build(config: NetworkConfig, seed: int = 0) -> nn.Module:
     """
     import torch
 
-    if config.kind not in BUILDERS:
-        raise PlanError("There is no network of this kind", expected=sorted(BUILDERS), got=config.kind)
+    builder = (BUILDERS | FAMILIES).get(_prefix(config.kind))
+    if builder is None:
+        raise PlanError(
+            "There is no network of this kind", expected=sorted(BUILDERS | FAMILIES), got=config.kind
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return BUILDERS[config.kind](config)
+        return builder(config)
 
 
 def channels_last(network: nn.Module, config: NetworkConfig) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from calque.value import Value
 
@@ -13,31 +13,37 @@ Triple = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 
 class NetworkConfig(Value):
-    """A U-Net, stage by stage, finest first.
+    """A network: a U-Net stage by stage, finest first, or another one by its name and options.
+
+    Of another one the stages say only of what its patches are multiples.
 
     Args:
-        kind: a key of `calque.nets.BUILDERS`.
+        kind: a key of `calque.nets.BUILDERS`, "monai:NAME", or "module:NAME" for one that a person gave.
         dimensions: 2 for networks that see one slice (z must then be 1 everywhere), 3 otherwise.
         inputs: image channels.
-        outputs: logits per voxel, background included.
+        outputs: logits per voxel; classes count the background.
         features: channels per stage.
         strides: downsampling on entering each stage; the first is usually (1, 1, 1).
         kernels: kernel size per stage.
         blocks: convolutions (plain) or residual blocks (residual) per encoder stage.
         decoder_blocks: convolutions per decoder stage, coarsest first; one stage fewer than the encoder.
         deep_supervision: whether training also scores the coarser decoder stages.
+        slices: of 2-D networks, how many neighbouring slices they see as channels (2.5-D); odd.
+        options: further arguments of a network of "monai:".
     """
 
     kind: str
     dimensions: Literal[2, 3] = 3
     inputs: PositiveInt
-    outputs: int = Field(ge=2)
+    outputs: PositiveInt
     features: tuple[PositiveInt, ...] = Field(min_length=2)
     strides: tuple[Triple, ...]
     kernels: tuple[Triple, ...]
     blocks: tuple[PositiveInt, ...]
     decoder_blocks: tuple[PositiveInt, ...]
     deep_supervision: bool = True
+    slices: PositiveInt = 1
+    options: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -51,7 +57,14 @@ class NetworkConfig(Value):
             raise ValueError("kernel sizes must be odd")
         if self.dimensions == 2 and any(t[0] != 1 for t in (*self.strides, *self.kernels)):
             raise ValueError("a 2-D network has stride and kernel 1 along z")
+        if self.slices % 2 == 0 or (self.slices > 1 and self.dimensions == 3):
+            raise ValueError("slices must be odd, and are for 2-D networks")
         return self
+
+    @property
+    def stem(self) -> int:
+        """Channels that the first layer sees."""
+        return self.inputs * self.slices
 
     @property
     def divisor(self) -> tuple[int, int, int]:

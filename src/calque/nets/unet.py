@@ -20,6 +20,7 @@ from calque.nets.blocks import (
     initialise,
 )
 from calque.nets.config import NetworkConfig
+from calque.nets.slices import fold, unfold
 
 
 class PlainEncoder(nn.Module):
@@ -28,7 +29,7 @@ class PlainEncoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         ops = OPERATORS[config.dimensions]
-        widths = (config.inputs, *config.features)
+        widths = (config.stem, *config.features)
         stages = zip(pairwise(widths), config.kernels, config.strides, config.blocks, strict=True)
         # nnU-Net wraps each stage once more, for a pooling layer that may stand in front
         self.stages = nn.Sequential(*(nn.Sequential(StackedConvs(ops, *stage)) for stage in stages))
@@ -45,7 +46,7 @@ class ResidualEncoder(nn.Module):
         super().__init__()
         ops = OPERATORS[config.dimensions]
         first = config.features[0]
-        self.stem = StackedConvs(ops, (config.inputs, first), config.kernels[0], ONE, 1)
+        self.stem = StackedConvs(ops, (config.stem, first), config.kernels[0], ONE, 1)
         widths = (first, *config.features)
         stages = zip(pairwise(widths), config.kernels, config.strides, config.blocks, strict=True)
         self.stages = nn.Sequential(*(StackedResidualBlocks(ops, *stage) for stage in stages))
@@ -121,21 +122,20 @@ class UNet(nn.Module):
         every = self.training and self.config.deep_supervision
         if self.config.dimensions == 3:
             return self.decoder(self.encoder(x), every)  # type: ignore[no-any-return]
-        logits = self.decoder(self.encoder(x.squeeze(2)), every)
-        return [level.unsqueeze(2) for level in logits]
+        if self.config.slices == 1:
+            return [level.unsqueeze(2) for level in self.decoder(self.encoder(x.squeeze(2)), every)]
+        logits = self.decoder(self.encoder(fold(x, self.config.slices)), every)
+        return [unfold(level, x.shape[2]) for level in logits]
 
     def _check(self, x: Tensor) -> None:
         divisor = self.config.divisor
         wrong_size = any(n % d for n, d in zip(x.shape[2:], divisor, strict=True))
-        if (
-            x.shape[1] != self.config.inputs
-            or wrong_size
-            or (self.config.dimensions == 2 and x.shape[2] != 1)
-        ):
+        single = self.config.dimensions == 2 and self.config.slices == 1
+        if x.shape[1] != self.config.inputs or wrong_size or (single and x.shape[2] != 1):
             raise PlanError(
                 "The network cannot take this input",
                 expected=f"{self.config.inputs} channels, (z, y, x) a multiple of {divisor}"
-                + (", z = 1" if self.config.dimensions == 2 else ""),
+                + (", z = 1" if single else ""),
                 got=tuple(x.shape[1:]),
                 fix="pad the patch to a multiple",
             )

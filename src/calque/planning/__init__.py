@@ -15,6 +15,7 @@ from calque.planning.model import (
     Intensity,
     Knot,
     Normalisation,
+    Objective,
     Optimiser,
     Plan,
     Schedule,
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from calque.planning.looking import fingerprint
     from calque.planning.planner import plan
     from calque.planning.reasons import explain
+    from calque.planning.wishes import Wishes
 
-_HOME = {"fingerprint": "looking", "plan": "planner", "explain": "reasons"}
+_HOME = {"fingerprint": "looking", "plan": "planner", "explain": "reasons", "Wishes": "wishes"}
 
 __all__ = [
     "Augmentation",
@@ -34,9 +36,11 @@ __all__ = [
     "Intensity",
     "Knot",
     "Normalisation",
+    "Objective",
     "Optimiser",
     "Plan",
     "Schedule",
+    "Wishes",
     "explain",
     "fingerprint",
     "plan",

@@ -21,9 +21,9 @@ def layers(config: NetworkConfig, patch: Shape) -> Iterator[tuple[int, int, int,
     sizes = [prod(patch)]
     for stride in config.strides[1:]:
         sizes.append(sizes[-1] // prod(stride))
-    before = config.inputs
+    before = config.stem
     if config.kind == "residual":
-        yield config.inputs, config.features[0], prod(config.kernels[0]), sizes[0]
+        yield config.stem, config.features[0], prod(config.kernels[0]), sizes[0]
         before = config.features[0]
     per_block = 2 if config.kind == "residual" else 1
     for stage, here in enumerate(config.features):

@@ -6,7 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from calque.errors import LabelError
 from calque.geometry import Grid, Reorientation, Spacing
+from calque.heads import Decoder, Head
 from calque.labels import Labels
 from calque.nets import NetworkConfig
 from calque.value import Value
@@ -98,6 +100,25 @@ class Augmentation(Value):
     mirror: tuple[bool, bool, bool] = (True, True, True)
 
 
+class Objective(Value):
+    """What training minimises.
+
+    Args:
+        loss: a key of `calque.training.losses.LOSSES`.
+        class_weights: by name of output, "background" among them; those that are not named weigh 1.
+        batch_dice: pool the Dice term over the batch, not sample by sample.
+        partial: where some classes of a case were not annotated, its background is "background or one of
+            them" (marginal), or counts nowhere (ignore).
+        exclusion: weight of the exclusion loss on such cases; 0 switches it off.
+    """
+
+    loss: str = "dice_ce"
+    class_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
+    batch_dice: bool = False
+    partial: Literal["marginal", "ignore"] = "marginal"
+    exclusion: NonNegativeFloat = 1.0
+
+
 class Optimiser(Value):
     """AdamW or SGD with Nesterov momentum."""
 
@@ -173,6 +194,7 @@ class Plan(Value):
         dataset: its name.
         channels: a name per channel.
         labels: the classes.
+        heads: the network's outputs where they are regions (sigmoid); none where they are classes (softmax).
         orientation: axis codes, such as "SPL", to which every image is brought (exactly undone afterwards);
             "stored" leaves the axes as the file has them, as nnU-Net does.
         transpose: with "stored", new axis k is the file's axis `transpose[k]`.
@@ -187,8 +209,11 @@ class Plan(Value):
         patch: voxels (z, y, x) that a network sees at once.
         batch: patches per step.
         foreground: share of a batch that is centred on a class.
+        foreground_by: whether that class is drawn among those of the case whose turn it is, or first, and
+            then a case that has it: classes that few cases have come as often as all others.
         network: its configuration.
         augmentation: what is varied.
+        objective: what is minimised.
         optimiser: how weights move.
         schedule: how long, and how the rate changes.
         precision: of convolutions in training.
@@ -202,6 +227,7 @@ class Plan(Value):
     dataset: str
     channels: tuple[str, ...] = Field(min_length=1)
     labels: Labels
+    heads: tuple[Head, ...] = ()
     orientation: str
     transpose: tuple[int, int, int] = (0, 1, 2)
     spacing: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
@@ -212,8 +238,10 @@ class Plan(Value):
     patch: tuple[PositiveInt, PositiveInt, PositiveInt]
     batch: PositiveInt
     foreground: float = Field(default=0.34, ge=0, le=1)
+    foreground_by: Literal["case", "class"] = "case"
     network: NetworkConfig
     augmentation: Augmentation = Augmentation()
+    objective: Objective = Objective()
     optimiser: Optimiser = Optimiser()
     schedule: Schedule
     precision: Literal["f32", "bf16"] = "f32"
@@ -230,8 +258,7 @@ class Plan(Value):
             raise ValueError("fingerprint.intensities needs one entry per channel")
         if self.network.inputs != len(self.channels):
             raise ValueError(f"the network takes {self.network.inputs} channels, not {len(self.channels)}")
-        if self.network.outputs != self.labels.outputs:
-            raise ValueError(f"the network gives {self.network.outputs} classes, not {self.labels.outputs}")
+        self._require_outputs()
         if any(p % d for p, d in zip(self.patch, self.network.divisor, strict=True)):
             raise ValueError(f"patch {self.patch} must be a multiple of {self.network.divisor}")
         if self.orientation != STORED and not _names_axes(self.orientation):
@@ -243,6 +270,24 @@ class Plan(Value):
         ):
             raise ValueError(f"transpose permutes (0, 1, 2) of stored axes, got {self.transpose}")
         return self
+
+    def _require_outputs(self) -> None:
+        decoder = self.decoder
+        if self.network.outputs != decoder.outputs:
+            what = "regions" if self.heads else "classes"
+            raise ValueError(f"the network gives {self.network.outputs} {what}, not {decoder.outputs}")
+        try:
+            decoder.require_exact()
+        except LabelError as problem:
+            raise ValueError(f"{problem.what}: {problem.got}") from problem
+        strange = sorted(set(self.objective.class_weights) - set(decoder.names))
+        if strange:
+            raise ValueError(f"class_weights name {strange}; there are {list(decoder.names)}")
+
+    @property
+    def decoder(self) -> Decoder:
+        """How logits become class numbers."""
+        return Decoder(labels=self.labels, heads=self.heads)
 
     def reorientation(self, grid: Grid) -> Reorientation:
         """How an image on this grid is brought to the plan's axes.

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from calque.dataset import Dataset
 from calque.errors import PlanError
+from calque.nets import NetworkConfig, is_unet
 from calque.planning.looking import fingerprint
 from calque.planning.machine import Machine, find_machine, usable_memory
 from calque.planning.model import Augmentation, Forecast, Plan, Schedule
-from calque.planning.probe import Mode, capable_mode, step_seconds, time_modes
+from calque.planning.probe import Mode, capable_mode, require_patch, step_seconds, time_modes
 from calque.planning.reasons import mode_reason, reasons
 from calque.planning.rules import Geometry, choose_geometry, choose_normalisation, mirrored_axes
 from calque.planning.search import LADDER, Choice, Limits, Rung, choose
 from calque.planning.size import prepared_bytes
+from calque.planning.wishes import SLICES, Wishes, choose_objective, rare_classes
 from calque.progress import SILENT, Progress
 
 DEFAULT_BUDGET = 30 * 60.0
@@ -65,6 +67,7 @@ def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the publ
     memory: int | None = None,
     seed: int = 0,
     probe: bool = True,
+    wishes: Wishes | None = None,
     progress: Progress = SILENT,
 ) -> Plan:
     """Decide how to train on `dataset`.
@@ -76,33 +79,39 @@ def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the publ
         memory: bytes that training may take; by default 70 % of what is free.
         seed: of the choice of voxels that are looked at.
         probe: time real steps on this machine; else nominal speeds are assumed, and there is no forecast.
+        wishes: what a person has decided.
         progress: who listens.
 
     Raises:
         DatasetError: nothing is annotated, or cases cannot be read.
-        PlanError: the budget contradicts itself.
+        LabelError: regions are asked for, and classes cannot be told from them.
+        PlanError: the budget contradicts itself, or there is no such network.
         ResourceError: not even the smallest training fits the memory.
     """
     if budget is None and steps is None:
         budget = DEFAULT_BUDGET
     limits = Budget(budget, steps, memory)
-    geometry = choose_geometry(fingerprint(dataset, seed=seed, progress=progress))
-    return decide(dataset, geometry, limits, find_machine(), probe=probe, progress=progress)
+    wishes = wishes or Wishes()
+    wishes.heads(dataset.labels)  # before time is spent
+    seen = fingerprint(dataset, seed=seed, progress=progress)
+    geometry = choose_geometry(seen, SLICES[wishes.kind] if wishes.kind else None)
+    return decide(dataset, geometry, limits, find_machine(), probe=probe, wishes=wishes, progress=progress)
 
 
-def decide(
+def decide(  # noqa: PLR0913 - as `plan`
     dataset: Dataset,
     geometry: Geometry,
     budget: Budget,
     machine: Machine,
     *,
     probe: bool = True,
+    wishes: Wishes | None = None,
     progress: Progress = SILENT,
 ) -> Plan:
     """`plan` from a fingerprint that is already known; voxels are not read."""
     counted = budget.steps is not None
     room = budget.memory or usable_memory(machine, steady=counted)
-    search = _Search(dataset, geometry, budget, machine, room)
+    search = _Search(dataset, geometry, budget, machine, room, wishes or Wishes())
     mode, why_mode = capable_mode(machine), "the processor computes it in hardware, as it says itself"
     if counted or not probe:
         choice = search.choose(mode, _NOMINAL[machine.device])
@@ -125,6 +134,7 @@ class _Search:
     budget: Budget
     machine: Machine
     memory: int
+    wishes: Wishes
 
     def choose(self, mode: Mode, rate: float) -> Choice:
         """The best that suits the budget at `rate` operations per second."""
@@ -141,7 +151,28 @@ class _Search:
         """The best with at most `flops` operations per step."""
         counted = self.budget.steps is not None
         limits = Limits(self.memory, mode[0], self.machine.device, flops, shrink=counted)
-        return choose(self.geometry, len(self.dataset.channels), self.dataset.labels.outputs, limits)
+        heads, geometry = self.wishes.heads(self.dataset.labels), self.geometry
+        outputs = len(heads) or self.dataset.labels.outputs
+        found = choose(geometry, len(self.dataset.channels), outputs, limits)
+        wished = replace(self._deep(found), network=self._wished(found.network))
+        if not is_unet(wished.network):
+            require_patch(wished.network, wished.topology.patch)
+        return wished
+
+    def _deep(self, found: Choice) -> Choice:
+        """With several slices in a patch, where a network looks at neighbours; the batch is smaller."""
+        if self.geometry.slices == 1:
+            return found
+        depth = min(2 * self.geometry.slices - 1, max(1, self.geometry.shape[0]))
+        patch = (depth, *found.topology.patch[1:])
+        batch = max(1, round(found.batch / depth))
+        return replace(found, topology=replace(found.topology, patch=patch), batch=batch)
+
+    def _wished(self, network: NetworkConfig) -> NetworkConfig:
+        changes = {"slices": self.geometry.slices, "options": self.wishes.network_options}
+        if self.wishes.network is not None:
+            changes["kind"] = self.wishes.network
+        return network.model_copy(update=changes)
 
     def measure(self, choice: Choice, mode: Mode) -> float:
         """Seconds of a whole training step."""
@@ -170,6 +201,8 @@ class _Search:
 
 def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None, why_mode: str) -> Plan:
     geometry, dataset, budget = search.geometry, search.dataset, search.budget
+    rare = rare_classes(geometry.fingerprint, dataset.labels)
+    objective, why_loss = choose_objective(search.wishes, rare)
     schedule = _schedule(budget)
     forecast = None if seconds is None else _forecast(search, choice, mode, seconds)
     try:
@@ -177,20 +210,28 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None
             dataset=dataset.name,
             channels=dataset.channels,
             labels=dataset.labels,
+            heads=search.wishes.heads(dataset.labels),
             orientation=geometry.orientation,
             spacing=geometry.spacing,
             separate_z=geometry.separate_z,
             normalisation=choose_normalisation(geometry.fingerprint, dataset.channels),
             patch=choice.topology.patch,
             batch=choice.batch,
+            foreground_by="class" if rare else "case",
             network=choice.network,
             augmentation=Augmentation(mirror=mirrored_axes(geometry)),
+            objective=objective,
             schedule=schedule,
             precision=mode[0],
             channels_last=mode[1],
             fingerprint=geometry.fingerprint,
             forecast=forecast,
-            reasons={**reasons(geometry, choice, schedule), "precision": why_mode, "channels_last": why_mode},
+            reasons={
+                **reasons(geometry, choice, schedule),
+                "objective": why_loss,
+                "precision": why_mode,
+                "channels_last": why_mode,
+            },
         )
     except ValidationError as problem:
         raise PlanError("No plan can be made from this dataset", where=dataset.root, got=problem) from problem

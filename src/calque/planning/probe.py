@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
+from calque.errors import PlanError
 from calque.geometry import Shape
 from calque.nets import NetworkConfig, build, channels_last
 from calque.planning.machine import Machine, fast_bf16
@@ -85,3 +86,22 @@ def _target(output: torch.Tensor) -> torch.Tensor:
 def _wait(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def require_patch(network: NetworkConfig, patch: Shape) -> None:
+    """Try a network whose layers are not known from its configuration.
+
+    Raises:
+        PlanError: it refuses its options, or a patch (z, y, x) of this size.
+    """
+    module = build(network).eval()
+    try:
+        with torch.inference_mode():
+            module(torch.zeros(1, network.inputs, *patch))
+    except (RuntimeError, ValueError, AssertionError) as problem:
+        raise PlanError(
+            "The network cannot take the patch",
+            where=network.kind,
+            got=f"{patch}: {problem}",
+            fix="other --network-options, or another patch in the plan",
+        ) from None

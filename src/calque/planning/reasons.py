@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from calque.nets import NetworkConfig, is_unet
 from calque.planning.model import Plan, Schedule
 from calque.planning.probe import Mode
 from calque.planning.rules import Geometry
@@ -36,7 +37,9 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         "batch": f"{choice.batch * prod(choice.topology.patch):,} voxels per step, within memory",
         "foreground": "a third of the patches is centred on a class, so that small ones are seen",
         "network": f"{choice.rung.base} features pay from about {choice.rung.steps:,} steps on; an axis is "
-        "halved while its edge stays at 4 or more",
+        "halved while its edge stays at 4 or more"
+        if is_unet(choice.network)
+        else "asked for; its cost is that of a U-Net until it is timed",
         "augmentation": "after nnU-Net; " + _why_mirrored(geometry),
         "optimiser": "AdamW converges in fewer steps than SGD; its rate is from experiments (docs/log.md)",
         "schedule": "the number of steps that was asked for"
@@ -46,7 +49,7 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
 
 
 def _why_mirrored(geometry: Geometry) -> str:
-    if geometry.dimensions == 3:
+    if not geometry.pictures:
         return (
             "without mirroring: every image is brought to one orientation, and a network that need not know "
             "mirrored bodies learns faster (docs/log.md)"
@@ -90,8 +93,12 @@ def explain(plan: Plan) -> list[Row]:
         "patch": _by(plan.patch),
         "batch": str(plan.batch),
         "foreground": f"{plan.foreground:.0%}",
-        "network": f"{network.kind} {network.dimensions}-D U-Net, features {features}",
+        "network": f"{network.kind} {_dimensions(network)} U-Net, features {features}"
+        if is_unet(network)
+        else f"{network.kind}, {_dimensions(network)}, {network.options or 'its own defaults'}",
         "augmentation": f"mirror {mirrored or 'none'}",
+        "objective": f"{plan.objective.loss} on {'regions' if plan.heads else 'classes'}"
+        + (", Dice over the batch" if plan.objective.batch_dice else ""),
         "optimiser": f"{plan.optimiser.name}, rate {plan.optimiser.rate:g}",
         "schedule": length,
         "precision": plan.precision,
@@ -110,6 +117,10 @@ def explain(plan: Plan) -> list[Row]:
         rows.append(("memory", f"{ahead.train_memory_bytes / 1e9:.1f} GB", "estimated from the network"))
         rows.append(("store", f"{ahead.store_bytes / 1e9:.2f} GB", "prepared cases on disk, float32"))
     return rows
+
+
+def _dimensions(network: NetworkConfig) -> str:
+    return f"2.5-D ({network.slices} slices)" if network.slices > 1 else f"{network.dimensions}-D"
 
 
 def _by(shape: tuple[int, int, int]) -> str:

@@ -48,7 +48,9 @@ class Geometry:
         spacing: target, mm.
         shape: median shape at that spacing.
         separate_z: whether slices are so thick that they are not blended.
-        dimensions: 2 when every case is one slice.
+        dimensions: of the network; 2 when every case is one slice, or when slices are taken one by one.
+        pictures: whether every case is one slice.
+        slices: neighbouring ones that a 2-D network sees at once.
     """
 
     orientation: str
@@ -57,13 +59,16 @@ class Geometry:
     shape: Shape
     separate_z: bool
     dimensions: Dimensions
+    pictures: bool = False
+    slices: int = 1
 
 
-def choose_geometry(fingerprint: Fingerprint) -> Geometry:
+def choose_geometry(fingerprint: Fingerprint, slices: int | None = None) -> Geometry:
     """Orientation, target spacing and dimensions.
 
     Args:
         fingerprint: in the most common orientation, as `fingerprint` gives it.
+        slices: that a 2-D network sees of a volume at once; None: volumes are taken whole.
     """
     shapes = np.array(fingerprint.shapes)
     spacing = target_spacing(fingerprint)
@@ -72,7 +77,7 @@ def choose_geometry(fingerprint: Fingerprint) -> Geometry:
     first = (flat + thick + [0])[0]
     axes = (first, *(axis for axis in range(3) if axis != first))
     codes = most_common(fingerprint.orientations)
-    turned = _permuted(fingerprint, axes)
+    turned = permuted(fingerprint, axes)
     wanted: Spacing = (spacing[axes[0]], spacing[axes[1]], spacing[axes[2]])
     sizes = np.round(np.array(turned.shapes) * np.array(turned.spacings) / wanted)
     z, y, x = (max(1, int(n)) for n in np.median(sizes, axis=0))
@@ -81,8 +86,10 @@ def choose_geometry(fingerprint: Fingerprint) -> Geometry:
         fingerprint=turned,
         spacing=wanted,
         shape=(z, y, x),
-        separate_z=not flat and anisotropic(wanted),
-        dimensions=2 if flat else 3,
+        separate_z=not flat and slices is None and anisotropic(wanted),
+        dimensions=2 if flat or slices else 3,
+        pictures=bool(flat),
+        slices=1 if flat or slices is None else slices,
     )
 
 
@@ -226,7 +233,7 @@ def mirrored_axes(geometry: Geometry) -> tuple[bool, bool, bool]:
 
     Not volumes: their files say how they stand, and they come to one orientation (decision 7).
     """
-    if geometry.dimensions == 3:
+    if not geometry.pictures:
         return (False, False, False)
     along_y, along_x = geometry.fingerprint.upright or (0.0, 0.0)
     return (False, along_y < UPRIGHT, along_x < UPRIGHT)
@@ -237,7 +244,8 @@ def dataset_voxels(geometry: Geometry) -> int:
     return geometry.fingerprint.cases * int(np.prod(geometry.shape))
 
 
-def _permuted(fingerprint: Fingerprint, axes: tuple[int, ...]) -> Fingerprint:
+def permuted(fingerprint: Fingerprint, axes: tuple[int, ...]) -> Fingerprint:
+    """The same with new axis k the old axis `axes[k]`."""
     z, y, x = axes
     return fingerprint.model_copy(
         update={

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from calque.heads import Decoder
 from calque.image import Image
 from calque.planning import Plan
 from calque.planning.model import STORED
@@ -38,19 +39,19 @@ class Agreement:
     Memory holds the labels of the windows that are not finished: one byte a voxel and window.
     """
 
-    def __init__(self, outputs: int) -> None:
-        self._outputs = outputs
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder, self._outputs = decoder, decoder.labels.outputs
         self._waiting: list[tuple[tuple[int, ...], NDArray[np.integer]]] = []
-        self._hits, self._sizes = np.zeros(outputs), np.zeros(outputs)
+        self._hits, self._sizes = np.zeros(self._outputs), np.zeros(self._outputs)
 
     def window(self, corner: tuple[int, ...], logits: torch.Tensor) -> None:
         """See `calque.prediction.windows.Watch`."""
-        classes = logits.argmax(0).to(torch.uint8 if self._outputs <= 256 else torch.int32)
-        self._waiting.append((corner, np.asarray(classes.numpy())))
+        classes = self._decoder.decide(logits.float().numpy())
+        self._waiting.append((corner, classes.astype(np.uint8 if self._outputs <= 256 else np.int32)))
 
     def finished(self, rows: slice, logits: NDArray[np.float32]) -> None:
         """See `calque.prediction.windows.Watch`."""
-        mean = logits.argmax(0)
+        mean = self._decoder.decide(logits)
         for (z, y, x), one in self._waiting:
             low, high = max(z, rows.start), min(z + one.shape[0], rows.stop)
             if low >= high:

@@ -77,7 +77,7 @@ def forecast(
         load: engine, precision, windows per call.
     """
     placement = plan_placement(grid, plan)
-    shape, outputs = placement.prepared.shape, plan.labels.outputs
+    shape, outputs = placement.prepared.shape, plan.network.outputs
     axis = rows.stream_axis(shape, plan.patch)
     z, y, x = (max(n, p) for n, p in zip(shape, plan.patch, strict=True))
     padded = (z, y, x)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import nn
 
+from calque.heads import Decoder
 from calque.image import Image, LabelMap
 from calque.planning import Plan
 from calque.prediction.confidence import Agreement
@@ -171,17 +172,19 @@ class Confidences:
     agreement: list[float] = field(default_factory=list)
     dice: list[float] = field(default_factory=list)
     cases: int = 0
+    decoder: Decoder | None = None
 
     def look(self, predictor: Predictor, image: Image, truth: LabelMap) -> None:
         """Note one case, on the prepared grid: logits of the whole image are not held."""
         plan, rows = predictor.plan, PreparedRows(image, predictor.plan)
         tiling, outputs = predictor.tiling_along(rows.axis), plan.labels.outputs
+        decoder = self.decoder = plan.decoder
         right = prepare_labels(truth, rows.placement, plan).transpose(tiling.axes)
-        agreement, generator = Agreement(outputs), np.random.default_rng(self.cases)
+        agreement, generator = Agreement(decoder), np.random.default_rng(self.cases)
         hits, sizes = np.zeros(outputs + 1), np.zeros(outputs + 1)
         share = min(1.0, _SAMPLE / right.size)
-        for slab in slabs(predictor.engine, rows, outputs, tiling, agreement):
-            true, guess = right[slab.rows], slab.logits.argmax(0)
+        for slab in slabs(predictor.engine, rows, decoder.outputs, tiling, agreement):
+            true, guess = right[slab.rows], decoder.decide(slab.logits)
             valid = true < outputs
             hits += np.bincount(true[valid & (true == guess)], minlength=outputs + 1)
             sizes += np.bincount(true[valid], minlength=outputs + 1)
@@ -202,8 +205,13 @@ class Confidences:
         logits = torch.from_numpy(np.concatenate(self.logits))
         classes = torch.from_numpy(np.concatenate(self.classes))
 
+        regions = self.decoder is not None and bool(self.decoder.heads)
+        members = torch.from_numpy(self.decoder.members.T.astype(np.float32)) if self.decoder else None
+
         def loss(log_temperature: float) -> float:
             scaled = logits / float(np.exp(log_temperature))
+            if regions and members is not None:
+                return float(nn.functional.binary_cross_entropy_with_logits(scaled, members[classes]))
             return float(nn.functional.cross_entropy(scaled, classes))
 
         best = minimize_scalar(loss, bounds=(-1.5, 2.5), method="bounded")

@@ -56,8 +56,8 @@ class Prediction:
 
     Args:
         label_map: on the image's own grid.
-        probabilities: (k, z, y, x), float32, softmax with background first, on the same grid; None unless
-            asked for.
+        probabilities: (k, z, y, x), float32, on the same grid: softmax with background first, or of a model
+            of regions the sigmoid of each; None unless asked for.
         seconds: where the time went.
         entropy: (z, y, x), float16, 0 (sure) to 1 (every class alike); None unless asked for.
         confidence: by name of class; empty unless asked for.
@@ -164,14 +164,14 @@ class Predictor:
         expected = self.forecast(image.grid, image.array.itemsize * len(image.channels))
         tiling = self.tiling_along(rows.axis, expected.windows_per_call)
         middle = time.perf_counter()
-        labels, options = self.plan.labels, self.options
-        agreement = Agreement(labels.outputs) if options.confidence else None
+        labels, decoder, options = self.plan.labels, self.plan.decoder, self.options
+        agreement = Agreement(decoder) if options.confidence else None
         calibration = self.learned.calibration
-        timed = _Timed(slabs(self.engine, rows, labels.outputs, tiling, agreement))
+        timed = _Timed(slabs(self.engine, rows, decoder.outputs, tiling, agreement))
         restored = restore(
             timed,
             rows.placement,
-            labels,
+            decoder,
             self.plan.reorientation(image.grid),
             orders=self._logit_orders(rows.placement.reoriented),
             axis=rows.axis,

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from calque.geometry import Reorientation, Shape
-from calque.labels import Labels
+from calque.heads import Decoder
 from calque.ops.resample import Orders, resample_part, source_rows
 from calque.prediction.windows import Slab
 from calque.preparation.model import Placement
@@ -47,7 +47,7 @@ class Wanted:
     """What is made of logits besides labels.
 
     Args:
-        probabilities: softmax of every class.
+        probabilities: of every class or region.
         entropy: one number per voxel.
         temperature: by which logits are divided first; it changes no label.
     """
@@ -60,43 +60,57 @@ class Wanted:
 def restore(  # noqa: PLR0913  (a way back has a beginning, an end, and a manner)
     slabs: Iterable[Slab],
     placement: Placement,
-    labels: Labels,
+    decoder: Decoder,
     change: Reorientation,
     *,
     orders: Orders = (1, 1, 1),
     axis: int = 0,
     wanted: Wanted | None = None,
 ) -> Restored:
-    """Resample logits to the image's own spacing, take the largest, and undo crop and orientation.
+    """Resample logits to the image's own spacing, decide, and undo crop and orientation.
 
     Args:
         slabs: finished rows of logits on `placement.prepared` along `axis`, in order, each row once.
         placement: the way back.
-        labels: what the logits stand for.
+        decoder: what the logits stand for.
         change: how the image's axes were turned.
         orders: of logits along (z, y, x).
         axis: of (z, y, x), along which rows come; the others follow in their order.
         wanted: probabilities, entropy.
     """
-    wanted, outputs = wanted or Wanted(), labels.outputs
+    wanted, labels, outputs = wanted or Wanted(), decoder.labels, decoder.outputs
     original, axes = placement.original.shape, axes_from(axis)
     table = np.array((0, *labels.values), labels.dtype)
     values = np.zeros(original, labels.dtype)
     soft = np.zeros((outputs, *original), np.float32) if wanted.probabilities else None
-    if soft is not None:
+    if soft is not None and not decoder.heads:
         soft[0] = 1.0  # what was cropped away is background
     entropy = np.zeros(original, np.float16) if wanted.entropy else None
     rows_of = partial(_view, change=change, placement=placement, axes=axes)
     source, target = (_streamed(s, axes) for s in (placement.prepared.shape, placement.box.shape))
     for slab in resampled(slabs, source, target, outputs, _streamed(orders, axes)):
-        rows_of(values)[slab.rows] = table[slab.logits.argmax(axis=0)]
+        rows_of(values)[slab.rows] = table[decoder.decide(slab.logits)]
         if soft is not None or entropy is not None:
-            share = torch.softmax(torch.from_numpy(slab.logits) / wanted.temperature, dim=0)
+            share = probabilities(torch.from_numpy(slab.logits) / wanted.temperature, decoder)
             if soft is not None:
                 rows_of(soft)[:, slab.rows] = share.numpy()
             if entropy is not None:
-                rows_of(entropy)[slab.rows] = (torch.special.entr(share).sum(0) / np.log(outputs)).numpy()
+                rows_of(entropy)[slab.rows] = doubt(share, decoder).numpy()
     return Restored(values, soft, entropy)
+
+
+def probabilities(logits: torch.Tensor, decoder: Decoder) -> torch.Tensor:
+    """(k, ...) logits -> probabilities: softmax of classes, sigmoid of regions."""
+    return torch.sigmoid(logits) if decoder.heads else torch.softmax(logits, dim=0)
+
+
+def doubt(share: torch.Tensor, decoder: Decoder) -> torch.Tensor:
+    """Entropy of probabilities (k, ...), 0 (sure) to 1; of regions the mean of each one's own."""
+    entropy: torch.Tensor = torch.special.entr(share)
+    if decoder.heads:
+        entropy = entropy + torch.special.entr(1 - share)
+    most = np.log(2) * decoder.outputs if decoder.heads else np.log(decoder.outputs)
+    return entropy.sum(0) / float(most)
 
 
 def _view(

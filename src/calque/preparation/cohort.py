@@ -63,7 +63,8 @@ def prepare(
 
     def make(case: Case) -> None:
         image = prepare_image(read_scan(case.images, plan.channels), plan)
-        labels = prepare_labels(read_mask(case, plan.labels, dataset.rule), image.placement, plan)
+        mask = read_mask(case, plan.labels, dataset.rule, keep_background=True)
+        labels = prepare_labels(mask, image.placement, plan)
         store.put(keys[case.id], case, image, labels, len(plan.labels.classes))
 
     with _one_thread_each(), progress.task("Preparing", len(missing)) as bar:

@@ -37,7 +37,7 @@ from calque.planning.model import Plan
 from calque.preparation.model import Placement, Prepared, PreparedCase
 from calque.value import Value
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 FOREGROUND_PER_CLASS = 10_000
 
 _PLAN_PARTS: dict[str, bool | set[str]] = {

@@ -27,6 +27,16 @@ def collate(samples: Sequence[Sample], patch: Shape, device: torch.device) -> tu
     return torch.stack([image for image, _ in pairs]), torch.stack([labels for _, labels in pairs])
 
 
+def known_classes(samples: Sequence[Sample], device: torch.device) -> Tensor | None:
+    """(b, n): which classes were annotated in each sample, background always; None where all were in all."""
+    known = [sample.known for sample in samples if sample.known is not None]
+    if not known:
+        return None
+    every = np.ones_like(known[0])
+    rows = [every if sample.known is None else sample.known for sample in samples]
+    return torch.from_numpy(np.stack(rows)).to(device)
+
+
 def _place(sample: Sample, patch: Shape, device: torch.device) -> tuple[Tensor, Tensor]:
     image = torch.from_numpy(sample.image).to(device)
     labels = torch.from_numpy(sample.labels.astype(np.int64)).to(device)

@@ -33,6 +33,7 @@ from calque.training.keeper import Keeper
 from calque.training.memory import keep_freed_memory
 from calque.training.options import TrainOptions
 from calque.training.pace import Clock, CountedPace, Pace, TimedPace
+from calque.training.partial import find_contents
 from calque.training.recovery import Rescue, run_to_end
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
@@ -180,9 +181,10 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
         clock.before += state.seconds
     rehearsal = _rehearsal(setting, state)
     pace = _pace(setting, state, clock, rehearsal)
-    sampler = Sampler(setting.store, setting.split.train, plan, options.seed)
+    contents = find_contents(setting.dataset, plan, setting.store)
+    sampler = Sampler(setting.store, setting.split.train, plan, options.seed, contents)
     looked = quick_cases(plan, rehearsal)
-    quick = QuickValidator(setting.store, setting.split.validation[:looked], plan)
+    quick = QuickValidator(setting.store, setting.split.validation[:looked], plan, contents)
     rescue = Rescue(
         plan,
         options.seed,

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from calque.errors import ResourceError, TrainingError
 from calque.planning import Plan
-from calque.training.augment import augment, collate
-from calque.training.losses import deep_loss
+from calque.training.augment import augment, collate, known_classes
+from calque.training.losses import Target, deep_loss, make_loss
 from calque.training.pace import Pace
 from calque.training.sampler import Sample, Sampler
 from calque.training.schedule import ema_decay, rate_factor
@@ -58,15 +58,15 @@ class DivergedError(TrainingError):
 
 
 def train_step(
-    state: TrainingState, plan: Plan, images: Tensor, labels: Tensor, rate: float, chunks: int = 1
+    state: TrainingState, plan: Plan, images: Tensor, target: Target, rate: float, chunks: int = 1
 ) -> Tensor:
     """One forward and backward pass and a step of the optimiser.
 
     Args:
         state: changed in place.
-        plan: precision, layout, clipping.
+        plan: loss, precision, layout, clipping.
         images: (b, c, z, y, x) float32.
-        labels: (b, z, y, x) class numbers.
+        target: the truth.
         rate: the learning rate of this step.
         chunks: parts of the batch that are computed one after the other; their gradients are added up.
 
@@ -79,7 +79,7 @@ def train_step(
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     state.optimiser.zero_grad(set_to_none=True)
-    parts = zip(images.chunk(chunks), labels.chunk(chunks), strict=True)
+    parts = zip(images.chunk(chunks), target.chunk(chunks), strict=True)
     losses = [_gradients(state, plan, *part, share=len(part[0]) / len(images)) for part in parts]
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), plan.optimiser.clip, foreach=True)
     check_finite(norm, state.step)  # a loss that is no number shows here too, and the weights are still good
@@ -89,14 +89,13 @@ def train_step(
     return torch.stack(losses).sum()
 
 
-def _gradients(state: TrainingState, plan: Plan, images: Tensor, labels: Tensor, share: float) -> Tensor:
+def _gradients(state: TrainingState, plan: Plan, images: Tensor, target: Target, share: float) -> Tensor:
     """Add the gradients of this part of a batch; returns its part of the loss."""
     if plan.channels_last and plan.network.dimensions == 3:
         images = images.contiguous(memory_format=torch.channels_last_3d)
-    ignore = plan.labels.outputs if plan.labels.ignore is not None else None
     with torch.autocast(images.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
         logits = state.network(images)
-    loss = deep_loss(logits, labels, ignore) * share
+    loss = deep_loss(make_loss(plan), logits, target) * share
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
@@ -132,12 +131,14 @@ def run_loop(state: TrainingState, sampler: Sampler, plan: Plan, seed: int, pace
                 hooks.before_decay()
                 falling = True
             step, started = state.step, time.monotonic()
-            images, labels = collate(reader.get(step), plan.patch, device)
+            samples = reader.get(step)
+            images, labels = collate(samples, plan.patch, device)
             rng = np.random.default_rng((seed, step, AUGMENTATION_STREAM))
             images, labels = augment(images, labels, plan.augmentation, rng)
             rate = plan.optimiser.rate * rate_factor(pace.progress(step), plan.schedule)
             rate *= pace.knot(step).factor
-            loss = _step_within_memory(state, plan, (images, labels), rate, pace, hooks)
+            batch = (images, Target(labels, known_classes(samples, device)))
+            loss = _step_within_memory(state, plan, batch, rate, pace, hooks)
             state.seconds = pace.clock.seconds()
             pace.stepped(state.step, time.monotonic() - started)
             hooks.after_step(loss, rate, pace.progress(state.step))
@@ -146,7 +147,7 @@ def run_loop(state: TrainingState, sampler: Sampler, plan: Plan, seed: int, pace
 
 
 def _step_within_memory(
-    state: TrainingState, plan: Plan, batch: tuple[Tensor, Tensor], rate: float, pace: Pace, hooks: Hooks
+    state: TrainingState, plan: Plan, batch: tuple[Tensor, Target], rate: float, pace: Pace, hooks: Hooks
 ) -> Tensor:
     """A step; where the memory does not suffice the batch is halved, and stays so."""
     while True:

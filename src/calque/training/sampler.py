@@ -6,8 +6,9 @@ sees exactly what the uninterrupted run would have seen, and there is no generat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,26 @@ class Sample:
         image: (channel, z, y, x) float32: the patch itself, or the region that `warp` draws from.
         labels: (z, y, x) class numbers over the same region.
         warp: None, or (3, 4): maps patch indices (z, y, x, 1) to indices of the region.
+        known: None where every class was annotated, or (n,): which were, background always.
     """
 
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
     warp: Matrix | None
+    known: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is known of the cases without opening them.
+
+    Args:
+        classes: by case, the numbers of the classes that it holds.
+        known: by case, (n,): which classes were annotated; cases that are not listed have all.
+    """
+
+    classes: Mapping[str, Collection[int]] = field(default_factory=dict)
+    known: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 class Sampler:
@@ -43,42 +59,74 @@ class Sampler:
         cases: which of them.
         plan: patch, batch, share of foreground, augmentation.
         seed: of everything drawn here.
+        contents: of the cases.
     """
 
-    def __init__(self, store: Loader, cases: Sequence[str], plan: Plan, seed: int) -> None:
+    def __init__(
+        self, store: Loader, cases: Sequence[str], plan: Plan, seed: int, contents: Contents | None = None
+    ) -> None:
         self._store = OpenCases(store)
         self._cases = tuple(sorted(cases))
         self._plan = plan
         self._seed = seed
+        self._contents = contents or Contents()
+        self._holders = _holders(self._cases, self._contents) if plan.foreground_by == "class" else {}
 
     def batch(self, step: int) -> list[Sample]:
         """The samples of this step."""
-        size = self._plan.batch
-        aimed = max(1, round(size * self._plan.foreground)) if self._plan.foreground > 0 else 0
-        return [self._sample(step, k, aim=k >= size - aimed) for k in range(size)]
-
-    def _sample(self, step: int, position: int, *, aim: bool) -> Sample:
-        rng = np.random.default_rng((self._seed, step, position))
-        case = self._store.load(self._case_name(step * self._plan.batch + position))
-        shape = case.labels.shape
-        patch = self._plan.patch
-        target = _foreground_voxel(case, rng) if aim else None
-        start = _place(rng, (shape[0], shape[1], shape[2]), patch, target)
-        linear = draw_linear(rng, self._plan.augmentation, self._plan.spacing, flat=is_flat(self._plan))
-        if linear is None:
-            return Sample(*_read(case, start, patch), warp=None)
-        low, region, warp = _region(start, patch, linear)
-        return Sample(*_read(case, low, region), warp=warp)
+        return [self._sample(step, position) for position in range(self._plan.batch)]
 
     def names(self, step: int) -> list[str]:
         """The cases of this step."""
-        return [self._case_name(step * self._plan.batch + k) for k in range(self._plan.batch)]
+        return [self._choose(step, k, self._rng(step, k))[0] for k in range(self._plan.batch)]
+
+    def _sample(self, step: int, position: int) -> Sample:
+        rng = self._rng(step, position)
+        name, number = self._choose(step, position, rng)
+        case = self._store.load(name)
+        shape = case.labels.shape
+        patch = self._plan.patch
+        target = _foreground_voxel(case, rng, number) if self._aims(position) else None
+        start = _place(rng, (shape[0], shape[1], shape[2]), patch, target)
+        linear = draw_linear(rng, self._plan.augmentation, self._plan.spacing, flat=is_flat(self._plan))
+        known = self._contents.known.get(name)
+        if linear is None:
+            return Sample(*_read(case, start, patch), warp=None, known=known)
+        low, region, warp = _region(start, patch, linear)
+        return Sample(*_read(case, low, region), warp=warp, known=known)
+
+    def _rng(self, step: int, position: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, step, position))
+
+    def _aims(self, position: int) -> bool:
+        """Whether this one of a batch is centred on a class: the last of them are."""
+        size = self._plan.batch
+        aimed = max(1, round(size * self._plan.foreground)) if self._plan.foreground > 0 else 0
+        return position >= size - aimed
+
+    def _choose(self, step: int, position: int, rng: np.random.Generator) -> tuple[str, int | None]:
+        """The case whose turn it is; or a class, each as likely as any other, and a case that holds it."""
+        if not self._holders or not self._aims(position):
+            return self._case_name(step * self._plan.batch + position), None
+        numbers = sorted(self._holders)
+        number = numbers[rng.integers(len(numbers))]
+        holders = self._holders[number]
+        return holders[rng.integers(len(holders))], number
 
     def _case_name(self, draw: int) -> str:
         """Every case once, in random order, before any comes again."""
         epoch, position = divmod(draw, len(self._cases))
         order = np.random.default_rng((self._seed, epoch, 0, 1)).permutation(len(self._cases))
         return self._cases[int(order[position])]
+
+
+def _holders(cases: Sequence[str], contents: Contents) -> dict[int, list[str]]:
+    """Class number -> cases that hold it."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for name in cases:
+        for number in contents.classes.get(name, ()):
+            found[number].append(name)
+    return dict(found)
 
 
 def is_flat(plan: Plan) -> bool:
@@ -119,12 +167,14 @@ def _rotation(axis: int, angle: float) -> Matrix:
     return matrix
 
 
-def _foreground_voxel(case: PreparedCase, rng: np.random.Generator) -> NDArray[np.int32] | None:
-    """A voxel of a class drawn among those that the case has: rare classes come as often as large ones."""
+def _foreground_voxel(
+    case: PreparedCase, rng: np.random.Generator, number: int | None = None
+) -> NDArray[np.int32] | None:
+    """A voxel of class `number`, or of one drawn among those that the case has, each as likely."""
     present = sorted(number for number, voxels in case.foreground.items() if len(voxels))
     if not present:
         return None
-    voxels = case.foreground[present[rng.integers(len(present))]]
+    voxels = case.foreground[present[rng.integers(len(present))] if number is None else number]
     return np.asarray(voxels[rng.integers(len(voxels))])
 
 

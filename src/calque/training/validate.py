@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from calque.dataset import Case, Dataset
 from calque.dataset.model import MaskRule
 from calque.dataset.reading import read_mask, read_scan
-from calque.evaluation import CaseScore, Scores, score_case, summarise
+from calque.evaluation import CaseScore, Scores, summarise
 from calque.evaluation.scale import with_scale
 from calque.image import Image, LabelMap
 from calque.io import mask_suffix, write_labels
@@ -27,7 +27,9 @@ from calque.prediction.tiling import Tiling
 from calque.prediction.windows import sliding_window
 from calque.preparation import Store
 from calque.progress import Progress, Task
+from calque.training.partial import score_annotated
 from calque.training.run import FoldFolder
+from calque.training.sampler import Contents
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,27 @@ class QuickValidator:
         store: the prepared cases.
         cases: those that validate.
         plan: patch and labels.
+        contents: which classes were annotated.
     """
 
     store: Store
     cases: tuple[str, ...]
     plan: Plan
+    contents: Contents = field(default_factory=Contents)
 
     def __call__(self, average: dict[str, Tensor]) -> dict[str, float]:
         """Name of class -> Dice of the network with these weights; classes that nobody has are left out."""
         engine = make_engine(
             "torch", [average_network(self.plan, average)], EngineOptions(self.plan.precision)
         )
-        outputs = self.plan.labels.outputs
+        decoder, outputs = self.plan.decoder, self.plan.labels.outputs
         overlap, size = np.zeros(outputs), np.zeros(outputs)
         for name in self.cases:
             case = self.store.load(name)
-            guess = sliding_window(engine, case.image, outputs, Tiling(self.plan.patch)).argmax(0)
+            logits = sliding_window(engine, case.image, decoder.outputs, Tiling(self.plan.patch))
+            guess = decoder.decide(logits)
+            if (known := self.contents.known.get(name)) is not None:
+                guess = np.where(known[guess], guess, 0)  # nobody knows whether it is right
             valid = case.labels < outputs  # the ignore value lies above
             guess, truth = guess[valid], np.asarray(case.labels)[valid]
             hits = guess[guess == truth]
@@ -143,5 +150,4 @@ def score_whole(
     guess = predictor(read_scan(case.images, predictor.plan.channels)).label_map
     if folder is not None:
         write_labels(guess, folder.validation / f"{case.id}{mask_suffix(case.images[0])}")
-    score = score_case(guess, read_mask(case, labels, rule), case=case.id, patient=case.patient)
-    return with_scale(score, case.images[0])
+    return with_scale(score_annotated(guess, case, labels, rule), case.images[0])
