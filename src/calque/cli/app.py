@@ -28,6 +28,7 @@ from calque.cli import (
     exporting,
     files,
     importing,
+    labels,
     measure,
     predict,
     scores,
@@ -72,6 +73,7 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(labels.app, name="labels")
 
 
 def _version(wanted: bool) -> None:

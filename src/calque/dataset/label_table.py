@@ -9,11 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from calque.dataset.model import MaskRule
-from calque.errors import DatasetError
+from calque.errors import DatasetError, LabelError
 from calque.io.coding import hex_colour
 from calque.labels import Coding, Colour, Label, Labels, Region, default_colour
+from calque.terminology import Code, parse_code
 
-LABEL_COLUMNS = ("name", "value", "stored", "colour", "role", "priority")
+LABEL_COLUMNS = ("name", "value", "stored", "colour", "role", "priority", "code")
 _ROLES = ("class", "region", "ignore")
 _BACKGROUND = "background"
 
@@ -48,7 +49,8 @@ def parse_labels(path: Path, rows: Sequence[tuple[int, Mapping[str, str]]]) -> t
             ignore = value
             continue
         colour = _colour(row["colour"], where) if row.get("colour") else default_colour(len(classes))
-        classes.append(Label(name=name, value=value, colour=colour))
+        code = _code(row["code"], where) if row.get("code") else None
+        classes.append(Label(name=name, value=value, colour=colour, code=code))
         if row.get("priority"):
             order.append((_whole(row["priority"], where), name))
     try:
@@ -78,13 +80,14 @@ def label_rows(labels: Labels, rule: MaskRule) -> list[tuple[object, ...]]:
             hex_colour(c.colour),
             "class",
             place.get(c.name, ""),
+            "" if c.code is None else str(c.code),
         )
         for c in labels.classes
     ]
-    rows += [(r.name, ";".join(map(str, r.values)), "", "", "region", "") for r in labels.regions]
+    rows += [(r.name, ";".join(map(str, r.values)), "", "", "region", "", "") for r in labels.regions]
     if labels.ignore is not None:
         held = ";".join(numbers.get(labels.ignore, ()))
-        rows.append(("ignore", labels.ignore, held, "", "ignore", ""))
+        rows.append(("ignore", labels.ignore, held, "", "ignore", "", ""))
     return rows
 
 
@@ -109,6 +112,15 @@ def _whole(text: str, where: str) -> int:
     if not re.fullmatch(r"\s*[0-9]{1,6}\s*", text, re.ASCII):
         raise DatasetError("This is a whole number", where=where, expected="0, 1, ...", got=text)
     return int(text)
+
+
+def _code(text: str, where: str) -> Code:
+    try:
+        return parse_code(text)
+    except LabelError as problem:
+        raise DatasetError(
+            problem.what, where=where, expected=problem.expected, got=problem.got, fix=problem.fix
+        ) from None
 
 
 def _colour(text: str, where: str) -> Colour:

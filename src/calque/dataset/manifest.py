@@ -17,6 +17,7 @@
     colour        #rrggbb for pictures; empty: chosen
     role          class (or empty), region (value: 1;2 are its classes), ignore
     priority      1 wins over 2 where masks of classes overlap; empty: an overlap is an error
+    code          what it is in SNOMED CT, for DICOM: "64033007 left"; calque labels suggest finds it; empty: not said
 
 Paths are relative to the manifest's folder, or absolute. Both files are UTF-8.
 """
@@ -114,9 +115,18 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
             [case.id, case.patient, *files, case.split or "", known, *(extra.get(n, "") for n in more)]
         )
     write_text_atomic(path, table_text(header, rows))
-    write_text_atomic(
-        labels_beside(path), table_text(LABEL_COLUMNS, label_rows(dataset.labels, dataset.rule))
-    )
+    write_label_table(path, dataset.labels, dataset.rule)
+
+
+def write_label_table(manifest: Path, labels: Labels, rule: MaskRule) -> Path:
+    """Write the table of labels beside a manifest, and return where it is.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    table = labels_beside(manifest)
+    write_text_atomic(table, table_text(LABEL_COLUMNS, label_rows(labels, rule)))
+    return table
 
 
 def table_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

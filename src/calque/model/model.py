@@ -18,10 +18,13 @@ from safetensors.torch import save as format_tensors
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from calque import __version__
 from calque.dataset.reading import read_scan
-from calque.errors import InputError, ModelError
+from calque.errors import InputError, LabelError, ModelError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
+from calque.io.dicom import Identity
+from calque.labels import Labels
 from calque.model import archive
 from calque.model.card import Card
 from calque.nets import NetworkConfig, build
@@ -97,6 +100,24 @@ class Model:
     def with_learned(self, learned: Learned) -> Self:
         """The same weights, with another record of what validation cases told."""
         return replace(self, card=self.card.model_copy(update={"learned": learned}))
+
+    def with_labels(self, labels: Labels) -> Self:
+        """The same weights; its classes have other names, colours or codes.
+
+        Raises:
+            LabelError: other values, regions or ignore value than those it was trained with.
+        """
+        own = self.plan.labels
+        if (labels.values, labels.regions, labels.ignore) != (own.values, own.regions, own.ignore):
+            raise LabelError(
+                "A model keeps the classes that it was trained with", expected=own.values, got=labels.values
+            )
+        return replace(self, plan=self.plan.model_copy(update={"labels": labels}))
+
+    @property
+    def identity(self) -> Identity:
+        """As which DICOM objects name it: the data it learnt from, the version of Calque, the key."""
+        return Identity(name=self.card.dataset, version=__version__, key=self.key)
 
     def networks(self) -> list[nn.Module]:
         """A network per member, with its weights, in eval mode; made once."""
