@@ -14,7 +14,7 @@ from calque.errors import CalqueError, InputError, ResourceError
 from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.io import read_labels, write_image
-from calque.prediction import PredictOptions, Predictor, cohort, predict, predict_many
+from calque.prediction import PredictOptions, Predictor, cohort, extras, predict, predict_many
 from calque.prediction.ledger import NAME
 from calque.progress import Silent
 
@@ -205,7 +205,7 @@ def failing(error: BaseException):
 
 
 def test_a_full_disk_is_named_per_scan_and_leaves_nothing(predictor, scans, tmp_path, monkeypatch):
-    monkeypatch.setattr(cohort, "write_labels", failing(ResourceError("The disk is full")))
+    monkeypatch.setattr(extras, "write_labels", failing(ResourceError("The disk is full")))
     result = predict(predictor, scans, tmp_path / "out")
     assert [failure.case for failure in result.failed] == ["case0", "case1", "case2"]
     assert "disk is full" in result.failed[0].error
@@ -214,7 +214,7 @@ def test_a_full_disk_is_named_per_scan_and_leaves_nothing(predictor, scans, tmp_
 
 
 def test_a_scan_that_cannot_be_written_is_named(predictor, scans, tmp_path, monkeypatch):
-    monkeypatch.setattr(cohort, "write_labels", failing(InputError("This cannot be written")))
+    monkeypatch.setattr(extras, "write_labels", failing(InputError("This cannot be written")))
     assert len(predict(predictor, scans, tmp_path / "out").failed) == 3
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from calque.cli.labels import labels_of
 from calque.cli.options import Json, parse_triple, parse_whole_triple
 from calque.cli.screen import Screen
 from calque.cli.series import SeriesChoice, chosen
+
+if TYPE_CHECKING:
+    from calque.geometry import Grid
+    from calque.image import LabelMap
 
 
 def objects(
@@ -53,6 +58,20 @@ def convert(
         Path, typer.Option("-o", "--output", metavar="OUT", help="File; its suffix names the format.")
     ],
     mask: Annotated[bool, typer.Option("--mask", help="It is a label map: keep whole values.")] = False,
+    form: Annotated[
+        Literal["auto", "dicom-seg", "dicom-labelmap", "rtstruct"],
+        typer.Option("--format", help="A label map as a DICOM object; auto: as the suffix says."),
+    ] = "auto",
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="SERIES", help="The DICOM series that was segmented: ct/, study/@2."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="MODEL|DATASET", help="What a label map's values mean.")
+    ] = None,
+    made_by: Annotated[
+        str | None, typer.Option("--made-by", metavar="NAME", help="The program that made it; else: by hand.")
+    ] = None,
     series: SeriesChoice = None,
     suv: Annotated[
         bool, typer.Option("--suv/--no-suv", help="DICOM PET as uptake by body weight, or as stored.")
@@ -65,6 +84,8 @@ def convert(
     [dim]Example: calque convert mask.nii -o mask.nii.gz --mask[/dim]
 
     [dim]DICOM: calque convert study/ -o ct.nii.gz --series 2[/dim]
+
+    [dim]To DICOM: calque convert mask.nii.gz -o mask.dcm --format dicom-seg --reference ct/[/dim]
     """
     from calque.errors import InputError
     from calque.io import read_image, read_labels, write_image, write_labels
@@ -74,8 +95,13 @@ def convert(
     (source,) = chosen([source], series, False, screen.progress)
     if output.exists() and not force:
         raise InputError("The output is there already", where=output, fix="choose another name, or --force")
-    if mask:
-        label_map = read_labels(source)
+    known = None if labels is None else labels_of(labels)
+    if form != "auto":
+        grid = _to_dicom(screen, read_labels(source, known), output, form, reference, made_by)
+    elif reference is not None or made_by is not None:
+        raise typer.BadParameter("--reference and --made-by go with --format dicom-seg and the like")
+    elif mask:
+        label_map = read_labels(source, known)
         write_labels(label_map, output)
         grid = label_map.grid
     else:
@@ -86,6 +112,24 @@ def convert(
     spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
     screen.say(f"{output}: {shape} voxels (z, y, x) of {spacing} mm, axes {grid.orientation}")
     screen.json({"output": output, "shape": grid.shape, "spacing": grid.spacing, "axes": grid.orientation})
+
+
+def _to_dicom(
+    screen: Screen, label_map: LabelMap, output: Path, form: str, reference: Path | None, made_by: str | None
+) -> Grid:
+    from calque import __version__
+    from calque.io.dicom import Identity
+    from calque.io.dicom.source import stack_of
+    from calque.prediction.dicom import FORMS, Result, write_objects
+
+    if reference is None:
+        raise typer.BadParameter("a DICOM object refers to the series that was segmented: --reference SERIES")
+    identity = Identity(name=made_by or "by hand", version=__version__, automatic=made_by is not None)
+    result = Result(label_map, None, stack_of(reference), identity)
+    for written in write_objects(result, {FORMS[form]: output}).values():
+        for note in written.notes:
+            screen.say(f"note: {note}")
+    return label_map.grid
 
 
 def frames(

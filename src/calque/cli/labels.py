@@ -42,7 +42,7 @@ def suggest_codes(
     screen = Screen(json)
     wanted: list[str] = []
     for name in names:
-        labels = _labels_of(Path(name)) if Path(name).exists() else None
+        labels = labels_of(Path(name)) if Path(name).exists() else None
         wanted += [name] if labels is None else labels.names
     found = {name: suggest(name) for name in wanted}
     rows = [
@@ -61,7 +61,9 @@ def suggest_codes(
 def set_codes(
     target: Annotated[
         Path,
-        typer.Argument(metavar="MODEL|MANIFEST", help="A .calque file or a manifest.csv.", show_default=False),
+        typer.Argument(
+            metavar="MODEL|MANIFEST", help="A .calque file or a manifest.csv.", show_default=False
+        ),
     ],
     codes: Annotated[
         list[str] | None,
@@ -82,7 +84,7 @@ def set_codes(
     from calque.errors import InputError
 
     screen = Screen(json)
-    labels = _labels_of(target)
+    labels = labels_of(target)
     chosen = _chosen(codes or [], labels, suggested)
     if not chosen:
         raise InputError("There is no code to set", fix="give LABEL=CODE, or --suggested")
@@ -110,7 +112,8 @@ def _chosen(texts: list[str], labels: Labels, suggested: bool) -> dict[str, Code
     return chosen
 
 
-def _labels_of(path: Path) -> Labels:
+def labels_of(path: Path) -> Labels:
+    """The labels of a model, or of a data set."""
     if path.suffix == ".calque":
         from calque.model import Model
 

@@ -39,11 +39,17 @@ def predict(
         typer.Option(parser=parse_size, metavar="SIZE", help="Keep to this much memory, or refuse: 4GB."),
     ] = None,
     form: Annotated[
-        Literal["auto", "nifti", "png", "tiff", "mha", "nrrd"],
+        Literal["auto", "nifti", "png", "tiff", "mha", "nrrd", "dicom-seg", "dicom-labelmap", "rtstruct"],
         typer.Option("--format", help="Of label maps; auto: pictures as pictures, volumes as NIfTI."),
     ] = "auto",
     overlay: Annotated[bool, typer.Option("--overlay", help="Also a picture of each scan.")] = False,
     objects: Annotated[bool, typer.Option("--objects", help="Also tables of the objects.")] = False,
+    sr: Annotated[
+        bool, typer.Option("--sr", help="With dicom-seg: also a DICOM report of the measurements.")
+    ] = False,
+    overlay_dicom: Annotated[
+        bool, typer.Option("--overlay-dicom", help="Of DICOM: also a series of pictures with the labels.")
+    ] = False,
     entropy: Annotated[
         bool, typer.Option("--entropy", help="Also a map of uncertainty, 0 sure to 1 (nifti).")
     ] = False,
@@ -72,11 +78,14 @@ def predict(
     Scans that were finished before (same files, model and options) are skipped: start again what was stopped.
 
     [dim]Example: calque predict runs/liver/model.calque scans/ -o predicted --overlay --memory 4GB[/dim]
+
+    [dim]DICOM: calque predict liver.calque study/ --series 2 -o out --format dicom-seg --sr[/dim]
     """
     from calque.model import Model
     from calque.prediction import PredictOptions
     from calque.prediction import predict as predict_files
     from calque.prediction.ahead import look_ahead
+    from calque.prediction.extras import DicomExtras
 
     screen = Screen(json)
     options = PredictOptions(
@@ -90,7 +99,8 @@ def predict(
         postprocess=postprocess,
         cache=cache_folder(cache),
     )
-    predictor = Model.load(model).predictor(options)
+    loaded = Model.load(model)
+    predictor = loaded.predictor(options)
     inputs = chosen(inputs, series, all_series, screen.progress)
     forecast = look_ahead(predictor, inputs)
     _show_engine(screen, predictor)
@@ -107,6 +117,7 @@ def predict(
         objects=objects,
         overwrite=overwrite,
         form=form,
+        dicom=DicomExtras(loaded.identity, sr, overlay_dicom),
         progress=screen.progress,
     )
     _show_result(screen, result, output)
@@ -157,6 +168,8 @@ def _show_result(screen: Screen, result: CohortResult, output: Path) -> None:
     for done in result.done:
         for warning in done.warnings:
             screen.say(f"warning: {done.case} is unlike the training data: {warning}")
+    for note in dict.fromkeys(note for done in result.done for note in done.notes):
+        screen.say(f"note: {note}")
     for failure in result.failed:
         screen.say(f"failed: {failure.case}: {failure.error}")
     if result.skipped:

@@ -17,7 +17,7 @@
     colour        #rrggbb for pictures; empty: chosen
     role          class (or empty), region (value: 1;2 are its classes), ignore
     priority      1 wins over 2 where masks of classes overlap; empty: an overlap is an error
-    code          what it is in SNOMED CT, for DICOM: "64033007 left"; calque labels suggest finds it; empty: not said
+    code          what it is, for DICOM, in SNOMED CT ("64033007 left", see calque labels); empty: not said
 
 Paths are relative to the manifest's folder, or absolute. Both files are UTF-8.
 """

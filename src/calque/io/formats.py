@@ -93,6 +93,9 @@ MASK_FORMATS: dict[str, str | None] = {
     "tiff": ".tif",
     "mha": ".mha",
     "nrrd": ".nrrd",
+    "dicom-seg": ".seg.dcm",
+    "dicom-labelmap": ".labelmap.dcm",
+    "rtstruct": ".rtstruct.dcm",
 }
 """Name -> suffix of label maps; None: pictures as pictures, volumes as NIfTI."""
 

@@ -5,25 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from calque.dataset.reading import read_scan
 from calque.errors import CalqueError, InputError, ResourceError
 from calque.image import Image
-from calque.io import mask_suffix, suffix_of, write_image, write_labels, write_png, write_text_atomic
-from calque.io.atomic import atomic_path
-from calque.io.formats import stem_of
-from calque.ops.objects import find_objects, objects_to_csv, objects_to_json
-from calque.ops.render import render_case
+from calque.io import mask_suffix, suffix_of
 from calque.parallel import Outcome, map_bounded
 from calque.prediction.choice import Choice
 from calque.prediction.confidence import ClassConfidence
+from calque.prediction.dicom import FORMS as DICOM_FORMS
+from calque.prediction.extras import DicomExtras, Extras
 from calque.prediction.ledger import Entry, Ledger, hash_files, options_key
 from calque.prediction.predictor import Prediction, Predictor
 from calque.prediction.scans import Input, Scan, find_scans
@@ -43,6 +38,7 @@ class Done(Value):
         seconds: of preparing, computing and restoring.
         warnings: in what it is unlike the training data.
         confidence: by class, where it was asked for.
+        notes: what a person should know of what was written.
     """
 
     case: str
@@ -50,6 +46,7 @@ class Done(Value):
     seconds: float
     warnings: tuple[str, ...] = ()
     confidence: dict[str, ClassConfidence] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Failure(Value):
@@ -73,41 +70,6 @@ class CohortResult(Value):
     failed: tuple[Failure, ...]
     skipped: tuple[str, ...]
     engine: Choice | None = None
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What is written beside each label map.
-
-    Args:
-        overlay: `<case>_overlay.png`: slices with the classes in their colours.
-        objects: `<case>_objects.csv` and `.json`: every connected component.
-    """
-
-    overlay: bool = False
-    objects: bool = False
-
-    def write(self, image: Image, prediction: Prediction, path: Path) -> None:
-        """Extras first: where the label map stands, the scan is done."""
-        label_map, stem = prediction.label_map, stem_of(path)
-        if self.overlay:
-            write_png(render_case(image, label_map), path.with_name(f"{stem}_overlay.png"))
-        if self.objects:
-            found = find_objects(label_map, image)
-            table = objects_to_csv(found, image.channels)
-            write_text_atomic(path.with_name(f"{stem}_objects.csv"), table)
-            write_text_atomic(path.with_name(f"{stem}_objects.json"), objects_to_json(found))
-        if prediction.entropy is not None:
-            entropy = Image(prediction.entropy[None].astype(np.float32), image.grid, ("entropy",))
-            write_image(entropy, path.with_name(f"{stem}_entropy.nii.gz"))
-        if prediction.probabilities is not None:
-            _write_array(prediction.probabilities, path.with_name(f"{stem}_probabilities.npy"))
-        write_labels(label_map, path)
-
-
-def _write_array(array: NDArray[np.float32], path: Path) -> None:
-    with atomic_path(path) as aside:
-        np.save(aside, array, allow_pickle=False)
 
 
 def predict_many(
@@ -173,6 +135,7 @@ def predict(  # noqa: PLR0913  (the options of a public function, each of its ow
     objects: bool = False,
     overwrite: bool = False,
     form: str = "auto",
+    dicom: DicomExtras | None = None,
     progress: Progress = SILENT,
 ) -> CohortResult:
     """Predict scans from files and write label maps on the scans' own grids.
@@ -188,15 +151,19 @@ def predict(  # noqa: PLR0913  (the options of a public function, each of its ow
         overlay: also `<case>_overlay.png`: slices with the classes in their colours.
         objects: also `<case>_objects.csv` and `.json`: every connected component.
         overwrite: whether finished scans are predicted again.
-        form: of label maps that go into a folder, a key of `calque.io.MASK_FORMATS`.
+        form: of label maps, a key of `calque.io.MASK_FORMATS`; DICOM objects need scans that are DICOM.
+        dicom: what DICOM objects say of the model, and which others are written.
         progress: who is told.
 
     Raises:
-        InputError: nothing to predict, two scans of one name, a label map that would replace a scan.
+        InputError: nothing to predict, two scans of one name, a label map that would replace a scan, DICOM
+            objects of scans that are none, a report without the segmentation to which it refers.
     """
     scans = find_scans(inputs, predictor.plan.channels)
     paths = _outputs(scans, Path(output), form)
-    books = _Books(predictor, paths, Path(output), Extras(overlay, objects))
+    extras = Extras(overlay, objects, form, dicom or DicomExtras.of_key(predictor.key))
+    extras.require_possible(scans)
+    books = _Books(predictor, paths, Path(output), extras)
     skipped = set() if overwrite else {scan.id for scan in scans if books.finished(scan)}
     todo = [scan for scan in scans if scan.id not in skipped]
     run = _Run(books)
@@ -230,16 +197,17 @@ class _Books:
         except InputError:
             return False  # it is named when it is its turn
 
-    def write(self, scan: Scan, image: Image, prediction: Prediction) -> None:
-        """The files of one scan, then the line that says so."""
+    def write(self, scan: Scan, image: Image, prediction: Prediction) -> tuple[str, ...]:
+        """The files of one scan, then the line that says so; returns what a person should know."""
         path = self.paths[scan.id]
-        self.extras.write(image, prediction, path)
+        notes = self.extras.write(scan, image, prediction, path)
         if self._ledger is not None:
             self._ledger.add(self._entry(scan).model_copy(update={"sha256": hash_files([path])}))
+        return notes
 
     def _entry(self, scan: Scan) -> Entry:
         if scan.id not in self._wanted:
-            facts = (self.extras, self._predictor.learned)
+            facts = (self.extras.key, self._predictor.learned)
             self._wanted[scan.id] = Entry(
                 case=scan.id,
                 inputs=hash_files(scan.paths),
@@ -258,7 +226,7 @@ class _Run:
         self.done: list[Done] = []
         self.failed: list[Failure] = []
         self._books = books
-        self._writing: tuple[Done, Future[None]] | None = None
+        self._writing: tuple[Done, Future[tuple[str, ...]]] | None = None
 
     def one(
         self,
@@ -287,11 +255,11 @@ class _Run:
             return
         (done, future), self._writing = self._writing, None
         try:
-            future.result()
+            notes = future.result()
         except CalqueError as problem:
             self.failed.append(Failure(case=done.case, error=str(problem)))
         else:
-            self.done.append(done)
+            self.done.append(done.model_copy(update={"notes": notes}))
 
 
 def _outputs(scans: Sequence[Scan], output: Path, form: str) -> dict[str, Path]:
@@ -300,7 +268,14 @@ def _outputs(scans: Sequence[Scan], output: Path, form: str) -> dict[str, Path]:
     Raises:
         InputError: one file for several scans, a place that is not a folder, or a scan that would be lost.
     """
-    single = suffix_of(output) is not None and not output.is_dir()
+    single = (suffix_of(output) is not None or output.suffix == ".dcm") and not output.is_dir()
+    if single and (output.suffix == ".dcm") != (form in DICOM_FORMS):
+        raise InputError(
+            "The name of this file does not fit the format",
+            where=output,
+            expected=f"--format {', '.join(DICOM_FORMS)} and a name that ends in .dcm, or neither",
+            got=form,
+        )
     if single and len(scans) > 1:
         raise InputError(
             "Several scans do not go into one file", where=output, got=len(scans), fix="name a folder"

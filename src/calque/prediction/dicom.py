@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from calque.errors import InputError
 from calque.image import Image, LabelMap
+from calque.io import MASK_FORMATS
 from calque.io.dicom import Identity, Stack, Written, write_overlay, write_rtstruct, write_seg, write_sr
 from calque.io.dicom.write_object import Kind
 from calque.ops.measures import measure_labels
@@ -17,9 +18,7 @@ FORMS: dict[str, Kind] = {"dicom-seg": "seg", "dicom-labelmap": "labelmap", "rts
 """Name of a format of label maps -> kind of object."""
 
 SUFFIXES: dict[Kind, str] = {
-    "seg": ".seg.dcm",
-    "labelmap": ".seg.dcm",
-    "rtstruct": ".rtstruct.dcm",
+    **{kind: MASK_FORMATS[form] or "" for form, kind in FORMS.items()},
     "sr": ".sr.dcm",
     "overlay": "_overlay_dicom",
 }
@@ -59,32 +58,32 @@ def require_kinds(kinds: Sequence[Kind]) -> None:
         )
 
 
-def write_objects(result: Result, folder: Path, stem: str, kinds: Sequence[Kind]) -> dict[Kind, Written]:
-    """Write one prediction as DICOM, each object as `stem` and its suffix; what is there is replaced.
+def write_objects(result: Result, paths: Mapping[Kind, Path]) -> dict[Kind, Written]:
+    """Write one prediction as DICOM objects; what is there is replaced.
 
     Args:
         result: what is written.
-        folder: where.
-        stem: of the names.
-        kinds: of object; the last one is written last.
+        paths: kind -> file, or folder of an overlay.
 
     Raises:
         InputError: a report without a segmentation, or a picture without an image.
         GeometryError: labels that do not lie within the images, or contours or reports of pictures.
         ReadError, ResourceError, MissingExtraError: as the writers.
     """
-    require_kinds(kinds)
+    require_kinds(tuple(paths))
     written: dict[Kind, Written] = {}
     order = ("seg", "labelmap", "sr", "overlay", "rtstruct")
-    for kind in sorted(kinds, key=order.index):
-        written[kind] = _write(kind, result, folder / f"{stem}{SUFFIXES[kind]}", written)
+    for kind in sorted(paths, key=order.index):
+        written[kind] = _write(kind, result, paths[kind], written)
     return written
 
 
 def _write(kind: Kind, result: Result, path: Path, written: dict[Kind, Written]) -> Written:
     label_map, stack, identity = result.label_map, result.stack, result.identity
-    if kind == "seg" or kind == "labelmap":
-        return write_seg(label_map, stack, path, identity, "binary" if kind == "seg" else "labelmap")
+    if kind == "seg":
+        return write_seg(label_map, stack, path, identity)
+    if kind == "labelmap":
+        return write_seg(label_map, stack, path, identity, "labelmap")
     if kind == "rtstruct":
         return write_rtstruct(label_map, stack, path, identity)
     if kind == "sr":
@@ -93,4 +92,4 @@ def _write(kind: Kind, result: Result, path: Path, written: dict[Kind, Written])
         return write_sr(measures, label_map.labels, seg, stack, path, identity)
     if result.image is None:
         raise InputError("An overlay is drawn on the image, and none was given", where=path)
-    return _replaced_overlay(result, result.image, path)
+    return write_overlay(overlay_slices(result.image, label_map, _NOTE), stack, path, identity)

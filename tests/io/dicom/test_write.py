@@ -404,6 +404,8 @@ def test_an_overlay_is_a_series_at_the_place_of_the_slices(stack: Stack, tmp_pat
     assert again.grid.isclose(stack.grid)
     row, column = np.argwhere(label_map.array[0] == 1)[0]
     assert tuple(pictures[0][row, column]) == LABELS.classes[0].colour  # an outline is opaque
+    write_overlay(pictures, stack, tmp_path / "overlay", MODEL)  # an earlier one is replaced
+    (tmp_path / "overlay" / "mine.txt").touch()
     with pytest.raises(InputError):
         write_overlay(pictures, stack, tmp_path / "overlay", MODEL)
     with pytest.raises(GeometryError, match="one picture for each slice"):

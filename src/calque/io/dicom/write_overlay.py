@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def write_overlay(
         pictures: (row, column, 3) for each slice of `stack.grid` in its order, as `overlay_slices` draws
             them; they are drawn as they come, one is held at a time.
         stack: of `find_stacks`.
-        folder: is made, whole or not at all; it must be absent or empty.
+        folder: is made, whole or not at all; an earlier overlay there, and nothing else, is replaced.
         identity: what made the labels.
 
     Raises:
@@ -65,7 +66,16 @@ def write_overlay(
             raise GeometryError(
                 "There is one picture for each slice", expected=stack.grid.shape[0], got=count, where=folder
             )
+        _clear(Path(folder))
     return Written(Path(folder), SECONDARY_CAPTURE, first.SOPInstanceUID, first.SeriesInstanceUID)
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier overlay; a folder with anything else is left for `atomic_path` to refuse."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    if all(re.fullmatch(r"\d{5,}\.dcm", file.name) for file in files):
+        for file in files:
+            file.unlink()
 
 
 def _capture(picture: NDArray[np.uint8], plane: int, source: Source, identity: Identity) -> Dataset:
