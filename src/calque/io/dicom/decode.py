@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calque.errors import CalqueError, MissingExtraError, ReadError, TruncatedError
-from calque.io.dicom.codestream import is_whole, size_of
+from calque.io.dicom.codestream import announced_by, is_whole
 from calque.io.dicom.model import Layout, Slice
 
 if TYPE_CHECKING:
@@ -20,6 +20,20 @@ Values = NDArray[Any]
 """(row, column) or (row, column, 3): integers as they are stored."""
 
 _RLE = "1.2.840.10008.1.2.5"
+_JPEG, _JPEG_LS, _JPEG_2000 = ("pillow", "gdcm"), ("pyjpegls", "gdcm"), ("pylibjpeg", "gdcm")
+_PLUGINS = {
+    "1.2.840.10008.1.2.4.50": _JPEG,
+    "1.2.840.10008.1.2.4.80": _JPEG_LS,
+    "1.2.840.10008.1.2.4.81": _JPEG_LS,
+    "1.2.840.10008.1.2.4.90": _JPEG_2000,
+    "1.2.840.10008.1.2.4.91": _JPEG_2000,
+    _RLE: ("pydicom",),
+}
+"""Transfer syntax -> plugins of pydicom, the best first. gdcm ends the process on some damaged frames, so it
+decodes only what others do not: JPEG of 12 bits, and JPEG lossless."""
+
+_OTHERWISE = ("gdcm", "pylibjpeg")
+
 _OVERLAYS = range(0x6000, 0x6020, 2)
 
 
@@ -60,9 +74,9 @@ def _decoded(slices: Sequence[Slice]) -> list[Values]:
     indices = [item.frame for item in slices]
     try:
         data = dcmread(path)
-        _require_decoder(data, path)
+        plugin = _decoder(data, path)
         _require_whole_frames(data, path)
-        frames = [np.asarray(frame) for frame in iter_pixels(data, indices=indices)]
+        frames = [np.asarray(frame) for frame in iter_pixels(data, indices=indices, decoding_plugin=plugin)]
         if slices[0].layout.photometric == "PALETTE COLOR":
             frames = [_coloured(frame, data) for frame in frames]
     except (CalqueError, MemoryError):
@@ -83,7 +97,13 @@ def _decoded(slices: Sequence[Slice]) -> list[Values]:
     return frames
 
 
-def _require_decoder(data: Dataset, path: Path) -> None:
+def _decoder(data: Dataset, path: Path) -> str:
+    """The plugin of pydicom that decodes this file; "" where it is not compressed.
+
+    Raises:
+        ReadError: there is none.
+        MissingExtraError: none is installed.
+    """
     from pydicom.pixels.decoders.base import get_decoder
 
     syntax = data.file_meta.TransferSyntaxUID
@@ -93,8 +113,12 @@ def _require_decoder(data: Dataset, path: Path) -> None:
         raise ReadError(
             "Pixels compressed in this way are not supported", where=path, got=syntax.name
         ) from None
-    if not decoder.is_available:
-        raise MissingExtraError(f"A decoder of {syntax.name}", "dicom")
+    if not syntax.is_encapsulated:
+        return ""
+    for plugin in _PLUGINS.get(syntax, _OTHERWISE):
+        if plugin in decoder.available_plugins:
+            return plugin
+    raise MissingExtraError(f"A decoder of {syntax.name}", "dicom")
 
 
 def _require_whole_frames(data: Dataset, path: Path) -> None:
@@ -115,14 +139,14 @@ def _require_whole_frames(data: Dataset, path: Path) -> None:
             got=f"{len(frames)} frames" if len(frames) != count else "a frame without its end",
             fix="copy or export it again",
         )
-    announced = (data.Rows, data.Columns)
-    for size in map(size_of, frames):
-        if size not in (None, announced):
+    wanted = (data.Rows, data.Columns, data.SamplesPerPixel)
+    for said in map(announced_by, frames):
+        if said and ((said.rows, said.columns, said.samples) != wanted or said.bits > data.BitsAllocated):
             raise ReadError(
                 "A compressed frame has another size than the header says",
                 where=path,
-                expected=f"{announced[0]} rows, {announced[1]} columns",
-                got=size,
+                expected=f"{wanted[0]} rows, {wanted[1]} columns, {wanted[2]} samples",
+                got=f"{said.rows} rows, {said.columns} columns, {said.samples} samples of {said.bits} bits",
                 fix="export it again",
             )
 
