@@ -28,7 +28,9 @@ from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
     from calque.dataset import CheckReport, Dataset
+    from calque.model import Card, Model
     from calque.planning import Plan, Wishes
+    from calque.training.run import RunFolder
 
 
 def train(
@@ -46,8 +48,18 @@ def train(
     class_weights: ClassWeights = None,
     network: Network = None,
     network_options: NetworkOptions = None,
-    fold: Annotated[str, typer.Option(metavar="K|all", help="Which fold validates; all: none does.")] = "0",
-    folds: Annotated[int, typer.Option(min=2, help="In how many parts patients are dealt.")] = 5,
+    fold: Annotated[
+        str | None, typer.Option(metavar="K|all", help="Which fold validates, by default 0; all: none does.")
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Without --fold: cross-validation, in one budget. Else patients are dealt in 5."
+        ),
+    ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="After cross-validation, one network trained on every case.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="With --steps, the same seed gives the same weights.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False,
     skip_bad: Annotated[
@@ -67,7 +79,10 @@ def train(
     [dim]Example: calque train scans/ -o runs/liver --budget 30m[/dim]
     """
     started = time.monotonic()
-    number = _parse_fold(fold)
+    number = _parse_fold(fold or "0")
+    crossed = folds is not None and fold is None
+    if refit and not crossed:
+        raise typer.BadParameter("--refit follows a cross-validation: give --folds, and no --fold")
     wishes = parse_wishes(kind, outputs, loss, class_weights, network, network_options)
     asked = bool(budget or steps or memory) or wishes.decided
     if plan_file is not None and asked:
@@ -75,13 +90,13 @@ def train(
 
     from calque.dataset import check, open_dataset
     from calque.io import write_text_atomic
-    from calque.training import TrainOptions, require_free
+    from calque.training import TrainOptions, cross_validate, require_free
     from calque.training import train as train_dataset
     from calque.training.run import RunFolder
 
     screen = Screen(json)
     run = RunFolder(output)
-    options = TrainOptions(fold=number, folds=folds, seed=seed, resume=resume)
+    options = TrainOptions(fold=number, folds=folds or 5, seed=seed, resume=resume)
     require_free(output, options)
     dataset = open_dataset(data, patients)
     if holdout is not None:
@@ -90,25 +105,45 @@ def train(
     found = check(dataset, progress=screen.progress)
     show_findings(screen, found)
     dataset = _usable(dataset, found, skip_bad)
+    length = Length(budget, steps, memory).shared(options.folds + refit if crossed else 1)
     # a further fold follows the plan of the folds that are there, unless something else is asked for
     follows = run.plan.exists() and (resume or not (plan_file or asked))
-    plan = _plan(dataset, run.plan if follows else plan_file, Length(budget, steps, memory), wishes, screen)
+    plan = _plan(dataset, run.plan if follows else plan_file, length, wishes, screen)
     show_plan(screen, plan)
     options = options.model_copy(update={"spent": time.monotonic() - started})
-    model = train_dataset(dataset, plan, output, options, screen.progress)
+    if crossed:
+        model = cross_validate(dataset, plan, output, options, refit=refit, progress=screen.progress)
+    else:
+        model = train_dataset(dataset, plan, output, options, screen.progress)
     write_text_atomic(run.check, found.to_json())  # not before: the folder might be another run's
-    trained = run.fold(number)
+    show_result(screen, run, run.scores if crossed else run.fold(number).scores, model)
+
+
+def show_result(screen: Screen, run: RunFolder, scores: Path, model: Model) -> None:
+    """Where everything lies, how good it is, what comes next."""
     screen.say(f"Model: {run.model}")
-    if trained.scores.exists():
-        screen.say(f"Scores of validation: {trained.scores}")
-    screen.say(f"Next: calque report {output} -o report.html; calque predict {run.model} SCANS -o OUT")
+    if scores.exists():
+        screen.say(f"Scores of validation: {scores}")
+        show_card(screen, model.card)
+    else:
+        screen.say("No case was kept for validation: nobody has measured how good it is.")
+    screen.say(f"Next: calque report {run.path} -o report.html; calque predict {run.model} SCANS -o OUT")
     screen.json(
         {
             "model": run.model,
-            "scores": trained.scores if trained.scores.exists() else None,
+            "scores": scores if scores.exists() else None,
             "card": model.card,
         }
     )
+
+
+def show_card(screen: Screen, card: Card) -> None:
+    """Mean validation scores with their intervals."""
+    rows = [
+        (name, f"{value:.3f}", " to ".join(f"{end:.3f}" for end in card.intervals.get(name, ())))
+        for name, value in card.scores.items()
+    ]
+    screen.table(f"Validation on {card.validated} cases", ("score", "mean", "95 % interval"), rows)
 
 
 class Length(NamedTuple):
@@ -117,6 +152,14 @@ class Length(NamedTuple):
     budget: float | None
     steps: int | None
     memory: int | None
+
+    def shared(self, parts: int) -> Length:
+        """Of one of several trainings in one budget."""
+        from calque.planning.planner import DEFAULT_BUDGET
+
+        if parts == 1 or self.steps is not None:
+            return self
+        return self._replace(budget=(self.budget or DEFAULT_BUDGET) / parts)
 
 
 def _plan(dataset: Dataset, kept: Path | None, length: Length, wishes: Wishes, screen: Screen) -> Plan:

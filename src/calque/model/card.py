@@ -19,6 +19,8 @@ class Card(Value):
         cases: how many it was trained on.
         folds: names of the members, such as "0" or "all".
         scores: mean validation scores by name, such as "Dice liver".
+        intervals: of some of these, 95 % by bootstrap over patients.
+        validated: cases that the scores are of; 0: not known.
         seconds: of training, all members together.
         steps: of training, per member.
         seed: of the random numbers.
@@ -35,6 +37,8 @@ class Card(Value):
     cases: PositiveInt
     folds: tuple[str, ...] = ()
     scores: dict[str, float] = Field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    validated: NonNegativeInt = 0
     seconds: NonNegativeFloat = 0.0
     steps: NonNegativeInt = 0
     seed: int = 0

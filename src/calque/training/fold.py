@@ -270,7 +270,7 @@ def _predictor(plan: Plan, state: TrainingState) -> Predictor:
 
 def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Progress) -> None:
     """Validate, let the model learn what its own predictions are worth, and write it."""
-    plan, options, dataset = setting.plan, setting.options, setting.dataset
+    plan, dataset = setting.plan, setting.dataset
     scores: Scores | None = None
     learned = Learned()
     cases = setting.split.validation
@@ -280,7 +280,7 @@ def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Prog
         each = (time.monotonic() - begin) / len(cases)
         learned = _study(setting, state, clock, each, progress)
     weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
-    card = fold_card(dataset.name, str(options.fold), options.seed, setting.split, state, scores)
+    card = fold_card(setting, state, scores)
     write_text_atomic(setting.folder.repeat, _repeatable(plan, state).to_json())
     Model(plan, (weights,), card.model_copy(update={"learned": learned})).save(setting.folder.model)
 

@@ -11,7 +11,8 @@ RUN/
     validation/        label maps of the validation cases, on their own grids
     scores.json        their scores
     model.calque       this fold alone
-  model.calque         all finished folds together
+  model.calque         all finished folds together, or a network trained on every case
+  rounds.json, scores.json   how far a cross-validation has come, and its scores over all folds
 """
 
 from __future__ import annotations
@@ -196,6 +197,11 @@ class RunFolder:
     def prepared(self) -> Path:
         """The store."""
         return self.path / "prepared"
+
+    @property
+    def scores(self) -> Path:
+        """`Scores` of a cross-validation, over all folds."""
+        return self.path / "scores.json"
 
     @property
     def model(self) -> Path:
