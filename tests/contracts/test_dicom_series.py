@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from calque.errors import CalqueError, GeometryError, InputError, ReadError, Tru
 from calque.geometry import Grid
 from calque.image import Image
 from calque.io.dicom import Found, Stack, choose_stack, find_stacks, read_stack
+from calque.progress import Silent, Task
 
 ARRAY = phantom()
 GRID = oblique()
@@ -44,6 +46,21 @@ def assert_in_place(image: Image, array: NDArray[np.generic] = ARRAY, grid: Grid
     assert np.abs(found - near).max() < 0.02
     assert near.min() >= 0
     np.testing.assert_array_equal(image.array[0][tuple(np.moveaxis(near, -1, 0))], array)
+
+
+class Seen(Silent):
+    """What a stage tells of itself."""
+
+    total: float | None = None
+    done = 0.0
+
+    @contextmanager
+    def task(self, name: str, total: float | None = None) -> Iterator[Task]:
+        self.total = total
+        yield self
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        self.done += amount
 
 
 def only(folder: Path) -> Image:
@@ -495,6 +512,35 @@ def test_enhanced_frames_that_say_nothing_of_themselves_are_refused(tmp_path: Pa
 
     with pytest.raises(GeometryError, match="does not say where"):
         only(write_enhanced(tmp_path / "e.dcm", edit=edit))
+
+
+def test_frames_under_one_position_are_refused(tmp_path: Path) -> None:
+    """Nuclear medicine and captures of many frames give the place of the first one alone."""
+
+    def edit(data: Dataset, k: int) -> None:
+        data.NumberOfFrames = 6
+        data.PixelData = (ARRAY - INTERCEPT).astype("<u2").tobytes()
+
+    write_series(tmp_path, modality="NM", keep=[0], edit=edit)
+    with pytest.raises(GeometryError, match="one place"):
+        only(tmp_path)
+
+
+def test_many_pictures_are_listed_in_short(tmp_path: Path) -> None:
+    def edit(data: Dataset, k: int) -> None:
+        del data.ImagePositionPatient, data.ImageOrientationPatient
+
+    write_series(tmp_path, phantom((30, 4, 5)), modality="OT", edit=edit)
+    with pytest.raises(InputError, match="several") as caught:
+        only(tmp_path)
+    assert "and 10 more" in str(caught.value.got)
+
+
+def test_reading_headers_tells_how_far_it_is(tmp_path: Path) -> None:
+    seen = Seen()
+    write_series(tmp_path, phantom((30, 4, 5)))
+    find_stacks(tmp_path, progress=seen)
+    assert (seen.total, seen.done) == (30, 30)
 
 
 def test_a_single_slice_is_a_volume_of_one(tmp_path: Path) -> None:

@@ -138,6 +138,15 @@ def test_jpeg_lossless_by_another_librarys_encoder(tmp_path: Path) -> None:
         writer.SetImage(change.GetOutput())
         assert writer.Write()
     np.testing.assert_array_equal(only(tmp_path).array[0], array)
+    path = next(tmp_path.iterdir())
+    content = path.read_bytes()
+    tables = content.index(b"\xff\xc4", content.index(b"\xff\xd8"))
+    for place, byte in ((1, 0x79), (3, 0xFF), (4, 0x09), (5, 0xFF), (21, 0x60)):
+        damaged = bytearray(content)
+        damaged[tables + place] = byte
+        path.write_bytes(damaged)
+        with pytest.raises(TruncatedError, match="not whole"):  # and the process goes on
+            only(path)
 
 
 def test_enhanced_frames_compressed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from calque.progress import SILENT, Progress
 _VOLUMES = ("CT", "MR", "PT", "NM")
 """Modalities whose slices must say where they are; others give pictures."""
 
+_MOST_LISTED = 20
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # captures, of one frame or many
 _DETECTOR = ("ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
@@ -138,7 +139,8 @@ def _listed(found: Found, stacks: Iterable[Stack], refused: Iterable[Refused]) -
     for item in refused:
         if item.series is not None:
             lines.append(f"{address(item.series, '')}: {item.series.modality}, refused: {item.error.what}")
-    return "; ".join(lines)
+    more = len(lines) - _MOST_LISTED
+    return "; ".join(lines[:_MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _order(stack: Stack) -> tuple[str, float, str]:
