@@ -1,7 +1,8 @@
 """Peak memory of predicting long scans: 512x512 voxels a slice, 3 and 1.5 mm, 25 and 118 classes.
 
 Each figure is a process of its own that loads a model, reads a scan from disk, predicts and writes; the
-network is light and random, for memory depends on windows, classes and slices, and not on what was learned.
+network is light and random, for memory depends on windows, classes, slices and features (32, as nnU-Net's),
+and not on what was learned.
 The forecast that Calque made before it began stands beside what the system measured (`ru_maxrss`).
 
     python benchmarks/bench_memory.py SLICES SPACING CLASSES    one figure, as JSON
@@ -68,8 +69,8 @@ def make(folder: Path, slices: int, spacing: float, classes: int) -> tuple[Path,
         array[0, number] = np.roll(plane, number % 40, axis=0)
     write_image(Image(array, Grid.from_parts((slices, *PLANE), VOXEL), ("CT",)), folder / "scan.nii.gz")
     network = NetworkConfig(
-        kind="plain", inputs=1, outputs=classes, features=(4, 8, 16), strides=((1, 1, 1), *((2, 2, 2),) * 2),
-        kernels=((3, 3, 3),) * 3, blocks=(1,) * 3, decoder_blocks=(1,) * 2,
+        kind="plain", inputs=1, outputs=classes, features=(32,) * 3, strides=((1, 1, 1), *((2, 2, 2),) * 2),
+        kernels=((1, 1, 1), *((3, 3, 3),) * 2), blocks=(1,) * 3, decoder_blocks=(1,) * 2,
     )  # fmt: skip
     fingerprint = Fingerprint(
         cases=1, spacings=((spacing,) * 3,), shapes=((300, 128, 128),), orientations={"SPL": 1},

@@ -65,6 +65,11 @@ class Decoder(Value):
         numbers = {value: number for number, value in enumerate(self.labels.values, start=1)}
         return tuple(numbers[h.paints] for h in self.heads)
 
+    @cached_property
+    def decisions(self) -> tuple[int, ...]:
+        """Class numbers by what was decided: the largest output; of regions none (0), or 1 + the last."""
+        return (0, *self._painted) if self.heads else tuple(range(self.outputs))
+
     def decide(self, logits: NDArray[np.floating]) -> NDArray[np.intp]:
         """(output, ...) -> class numbers (...).
 

@@ -105,7 +105,7 @@ def test_labels_lie_where_nnunet_puts_them(tmp_path: Path, way: Way) -> None:
 class _Copy:
     """An engine whose logits are its input."""
 
-    name, precision, streams = "copy", "f32", 1
+    name, precision, streams, last = "copy", "f32", 1, None
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         return windows.clone()

@@ -59,6 +59,18 @@ def test_logits_are_the_mean_of_the_networks(name: str, count: int, members: int
     np.testing.assert_allclose(logits.numpy(), expected(nets, x), atol=2e-5)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_last_layer_can_be_left_out(name: str, count: int) -> None:
+    nets, x = networks(2), windows(count)
+    engine = make_engine(name, nets, EngineOptions("f32", streams=2, split=True))
+    features = engine(x)
+    assert features.shape[1] == 2 * CONFIG.features[0]
+    assert engine.last is not None
+    logits = torch.stack([engine.last(one) for one in features])
+    np.testing.assert_allclose(logits.numpy(), expected(nets, x), atol=2e-5)
+    assert make_engine(name, nets, EngineOptions("f32")).last is None
+
+
 def test_networks_of_slices(name: str) -> None:
     nets, x = networks(1, FLAT), windows(2, (2, 1, 12, 8))
     logits = make_engine(name, nets, EngineOptions("f32"))(x)

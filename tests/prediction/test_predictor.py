@@ -15,6 +15,8 @@ from scipy.special import softmax
 from calque.errors import InputError, ModelError
 from calque.geometry import Box, Grid, Reorientation
 from calque.heads import Decoder
+from calque.labels import Labels
+from calque.nets import NetworkConfig, build
 from calque.ops.resample import resample
 from calque.prediction import PredictOptions, Predictor
 from calque.prediction.restore import Wanted, resampled, restore
@@ -121,6 +123,34 @@ def test_slab_by_slab_gives_the_labels_of_the_whole(seed, source, target, orders
     best = np.sort(whole, axis=0)
     clear = best[-1] - best[-2] > 1e-5  # sums in another order may break a tie in another way
     np.testing.assert_array_equal(streamed.values[clear], LABELS.to_values(whole.argmax(axis=0))[clear])
+
+
+@pytest.mark.parametrize("wanted", [{}, {"probabilities": True, "confidence": True}])
+@pytest.mark.parametrize("members", [1, 2])
+def test_many_classes_are_carried_as_features_and_give_the_same(monkeypatch, members, wanted):
+    labels = Labels.from_names({f"class {k}": k for k in range(1, 12)})
+    network = NetworkConfig(
+        kind="plain", inputs=1, outputs=12, features=(4, 8), strides=((1, 1, 1), (2, 2, 2)),
+        kernels=((3, 3, 3),) * 2, blocks=(1, 1), decoder_blocks=(1,),
+    )  # fmt: skip
+    plan = threshold_plan(labels=labels, network=network, spacing=(1.7, 1.3, 1.1), patch=(8, 8, 8))
+    grid = Grid.from_parts((21, 17, 30), (1.0, 1.5, 0.8))
+    image = image_on(grid, np.random.default_rng(0).normal(size=grid.shape).astype(np.float32))
+    networks = [build(network, seed=seed).eval() for seed in range(members)]
+    options = EXACT.model_copy(update={**wanted, "mirror": "full"})
+    split = Predictor(plan, networks, options)
+    assert split.channels == 4 * members
+    found = split(image)
+    monkeypatch.setattr("calque.prediction.predictor.carried", lambda *_: None)
+    whole = Predictor(plan, networks, options)
+    assert whole.channels == 12
+    right = whole(image)
+    np.testing.assert_array_equal(found.label_map.array, right.label_map.array)
+    assert found.confidence.keys() == right.confidence.keys()
+    for name, one in right.confidence.items():
+        assert found.confidence[name].agreement == pytest.approx(one.agreement, abs=1e-3)
+    if right.probabilities is not None:
+        np.testing.assert_allclose(found.probabilities, right.probabilities, atol=1e-5)
 
 
 def test_rows_are_made_as_soon_as_they_can_be():

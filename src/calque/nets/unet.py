@@ -85,16 +85,17 @@ class Decoder(nn.Module):
 
     def forward(self, features: list[Tensor], every: bool) -> list[Tensor]:
         """Features, finest first -> logits, finest first; only the finest unless `every`."""
-        x = features[-1]
-        logits = []
-        last = len(self.stages) - 1
-        for k, (up, stage, head) in enumerate(
-            zip(self.transpconvs, self.stages, self.seg_layers, strict=True)
-        ):
+        levels = self.levels(features)
+        pairs = list(zip(self.seg_layers, levels, strict=True))
+        return [head(level) for head, level in (pairs if every else pairs[-1:])][::-1]
+
+    def levels(self, features: list[Tensor]) -> list[Tensor]:
+        """What the heads see, coarsest first."""
+        x, found = features[-1], []
+        for k, (up, stage) in enumerate(zip(self.transpconvs, self.stages, strict=True)):
             x = stage(torch.cat((up(x), features[-2 - k]), 1))
-            if every or k == last:
-                logits.append(head(x))
-        return logits[::-1]
+            found.append(x)
+        return found
 
 
 ENCODERS: dict[str, type[PlainEncoder] | type[ResidualEncoder]] = {
@@ -126,6 +127,21 @@ class UNet(nn.Module):
             return [level.unsqueeze(2) for level in self.decoder(self.encoder(x.squeeze(2)), every)]
         logits = self.decoder(self.encoder(fold(x, self.config.slices)), every)
         return [unfold(level, x.shape[2]) for level in logits]
+
+    def features(self, x: Tensor) -> Tensor:
+        """(b, c, z, y, x) -> (b, features[0], z, y, x): what the finest head sees."""
+        self._check(x)
+        if self.config.dimensions == 3:
+            return self.decoder.levels(self.encoder(x))[-1]
+        if self.config.slices == 1:
+            return self.decoder.levels(self.encoder(x.squeeze(2)))[-1].unsqueeze(2)
+        return unfold(self.decoder.levels(self.encoder(fold(x, self.config.slices)))[-1], x.shape[2])
+
+    @property
+    def head(self) -> tuple[Tensor, Tensor]:
+        """The finest head, a linear map of each voxel: weights (k, features[0]) and biases (k,)."""
+        last = self.decoder.seg_layers[-1].state_dict()
+        return last["weight"].flatten(1), last["bias"]
 
     def _check(self, x: Tensor) -> None:
         divisor = self.config.divisor

@@ -14,6 +14,7 @@ anti_aliasing=False), which nnU-Net uses.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -194,6 +195,50 @@ def _weights(source: int, target: int, order: Order) -> torch.Tensor:
         weights[np.abs(weights) < _TINY] = 0.0
         weights /= weights.sum(axis=1, keepdims=True)
     return torch.from_numpy(weights.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """Which two samples make each target sample along one axis.
+
+    Args:
+        low: (target,) the source index of the first.
+        high: (target,) of the second, the same where one is enough.
+        share: (target,) float32, what the second counts; the first counts the rest.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    share: torch.Tensor
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether any target sample is made from two."""
+        return not torch.equal(self.low, self.high)
+
+    def corners(self, place: int) -> tuple[int, int]:
+        """Both indices of one target sample."""
+        return int(self.low[place]), int(self.high[place])
+
+
+def taps(source: int, target: int, order: Order) -> Taps:
+    """The samples that nearest or linear resampling looks at, as in `resample`.
+
+    Raises:
+        GeometryError: order 3 looks at more than two.
+    """
+    if order == 3:
+        raise GeometryError("Cubic resampling looks at more than two samples", expected="order 0 or 1", got=3)
+    if source == target or order == 0:
+        low = torch.from_numpy(nearest_rows(source, target))
+        return Taps(low, low, torch.zeros(target))
+    position = ((np.arange(target) + 0.5) * source / target - 0.5).clip(0, source - 1)
+    base = np.floor(position).astype(np.int64)
+    share = position - base
+    share[share < _TINY] = 0.0
+    low = torch.from_numpy(base)
+    high = torch.from_numpy(np.where(share > 0, np.minimum(base + 1, source - 1), base))
+    return Taps(low, high, torch.from_numpy(share.astype(np.float32)))
 
 
 def nearest_rows(source: int, target: int) -> NDArray[np.int64]:

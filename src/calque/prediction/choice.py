@@ -7,6 +7,7 @@ import json
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import Field
@@ -82,7 +83,7 @@ def choose_engine(
         pass  # not yet probed
     seconds: dict[str, float] = {}
     for engine, streams in candidates:
-        told = EngineOptions(precision, options.channels_last, streams, options.cache, options.key)
+        told = replace(options, precision=precision, streams=streams)
         best = min(seconds.values(), default=float("inf"))
         spent = time_window(make_engine(engine, networks, told), shape, best)
         seconds[_name(engine, precision, streams)] = round(spent, 4)
@@ -124,7 +125,7 @@ def _name(engine: str, precision: Precision, streams: int) -> str:
 def _key(options: EngineOptions, shape: tuple[int, ...], precision: str, candidates: object) -> str:
     versions = (torch.__version__, _openvino_version())
     machine = (platform.node(), find_machine().name, torch.get_num_threads())
-    parts = json.dumps([options.key, shape, precision, candidates, versions, machine])
+    parts = json.dumps([options.key, options.split, shape, precision, candidates, versions, machine])
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 

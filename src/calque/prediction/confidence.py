@@ -10,6 +10,7 @@ from calque.heads import Decoder
 from calque.image import Image
 from calque.planning import Plan
 from calque.planning.model import STORED
+from calque.prediction.last_layer import LastLayer, classes_of
 from calque.prediction.learned import Calibration
 from calque.value import Value
 
@@ -39,19 +40,18 @@ class Agreement:
     Memory holds the labels of the windows that are not finished: one byte a voxel and window.
     """
 
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder, self._outputs = decoder, decoder.labels.outputs
+    def __init__(self, decoder: Decoder, last: LastLayer | None = None) -> None:
+        self._decoder, self._outputs, self._last = decoder, decoder.labels.outputs, last
         self._waiting: list[tuple[tuple[int, ...], NDArray[np.integer]]] = []
         self._hits, self._sizes = np.zeros(self._outputs), np.zeros(self._outputs)
 
     def window(self, corner: tuple[int, ...], logits: torch.Tensor) -> None:
         """See `calque.prediction.windows.Watch`."""
-        classes = self._decoder.decide(logits.float().numpy())
-        self._waiting.append((corner, classes.astype(np.uint8 if self._outputs <= 256 else np.int32)))
+        self._waiting.append((corner, classes_of(logits, self._decoder, self._last)))
 
     def finished(self, rows: slice, logits: NDArray[np.float32]) -> None:
         """See `calque.prediction.windows.Watch`."""
-        mean = self._decoder.decide(logits)
+        mean = classes_of(torch.from_numpy(logits), self._decoder, self._last)
         for (z, y, x), one in self._waiting:
             low, high = max(z, rows.start), min(z + one.shape[0], rows.stop)
             if low >= high:

@@ -12,13 +12,15 @@ from torch import nn
 
 from calque.errors import InputError, ModelError
 from calque.planning.machine import fast_bf16, find_machine
+from calque.prediction.last_layer import Ensemble, LastLayer, last_layer_of
 from calque.prediction.openvino_engine import OpenVINOEngine, openvino_is_there
 from calque.prediction.options import Precision
 
 
 class Engine(Protocol):
-    """Networks made ready for one machine.
+    """Networks made ready for one machine: a batch of windows in, logits out.
 
+    Where `last` is there, features come out, and it makes logits of them, before or after they are averaged.
     Several networks are an ensemble: their logits are averaged, as nnU-Net does (not their probabilities), so
     that windows, folds and mirrorings are one and the same mean.
     """
@@ -26,10 +28,12 @@ class Engine(Protocol):
     name: str
     precision: Precision
     streams: int  # windows that it computes side by side
+    last: LastLayer | None
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """Mean logits (b, k, z, y, x) of all networks, float32, on the CPU, of windows (b, c, z, y, x).
 
+        With `last` (b, f, z, y, x): features, those of each network after those of the one before.
         They may be overwritten by the next call.
         """
         ...
@@ -45,6 +49,7 @@ class EngineOptions:
         streams: windows side by side, for engines that let one choose.
         cache: a folder for networks made ready, so that the second start is quick; None: nothing is kept.
         key: names the networks in the cache; None: made from their weights.
+        split: whether the last layer is left to `Engine.last`.
     """
 
     precision: Literal["auto", "bf16", "f32"] = "auto"
@@ -52,6 +57,7 @@ class EngineOptions:
     streams: int = 1
     cache: Path | None = None
     key: str | None = None
+    split: bool = False
 
 
 class TorchEngine:
@@ -67,23 +73,26 @@ class TorchEngine:
         self._networks = [network.to(self.device).eval() for network in networks]
         for weight in (w for network in self._networks for w in network.parameters() if w.ndim == 5):
             weight.data = weight.data.contiguous(memory_format=self._format)
+        self.last = last_layer_of(networks) if options.split else None
+        self._ensemble = Ensemble(self._networks, options.split)
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """See `Engine`."""
         windows = windows.to(self.device, memory_format=self._format)
         half = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            mean: torch.Tensor = self._networks[0](windows)[0].float()
-            for network in self._networks[1:]:
-                mean += network(windows)[0]
-            if len(self._networks) > 1:
-                mean /= len(self._networks)
-        return mean.cpu()
+            found: torch.Tensor = self._ensemble(windows)
+        return found.float().cpu()
 
 
 def _openvino(networks: Sequence[nn.Module], options: EngineOptions) -> Engine:
     return OpenVINOEngine(
-        networks, settled(options.precision), options.streams, cache=options.cache, key=options.key
+        networks,
+        settled(options.precision),
+        options.streams,
+        cache=options.cache,
+        key=options.key,
+        split=options.split,
     )
 
 

@@ -15,7 +15,8 @@ from calque import __version__
 from calque.errors import InputError, MissingExtraError
 from calque.io.atomic import atomic_path
 from calque.planning import Plan
-from calque.prediction.openvino_engine import Ensemble, convert, load_openvino
+from calque.prediction.last_layer import Ensemble
+from calque.prediction.openvino_engine import convert, load_openvino
 from calque.value import Value
 
 Target = Literal["onnx", "openvino"]

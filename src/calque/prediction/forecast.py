@@ -10,7 +10,8 @@ from calque.errors import ResourceError
 from calque.geometry import Grid
 from calque.planning import Plan
 from calque.planning.cost import layers
-from calque.prediction import restore, windows
+from calque.prediction import decide, restore, windows
+from calque.prediction.last_layer import carried
 from calque.prediction.options import PredictOptions
 from calque.prediction.tiling import Tiling, window_starts
 from calque.preparation import rows
@@ -20,8 +21,9 @@ from calque.value import Value
 _PROCESS = 550_000_000  # Python with torch and OpenVINO, before anything is read
 _ROW_COPIES = 3  # of the image's rows: as they are, normalised, along one axis
 _REACH = 36  # rows more than asked for: cubic splines look 18 to either side
-_GIVEN_COPIES = 4  # of finished logits: given away, held for the next rows, joined, without what is done
+_GIVEN_COPIES = {True: 4, False: 2}  # of finished logits: given away; held for the next rows, joined, cut
 _MADE_COPIES = 4  # of resampled logits: along each axis, and the largest of them
+_PIXEL = 160  # bytes: indices and weights of four neighbours, while they are made
 _BYTES = {"f32": 4, "bf16": 2}
 _SLACK = 1.1  # allocators round up
 
@@ -78,6 +80,7 @@ def forecast(
     """
     placement = plan_placement(grid, plan)
     shape, outputs = placement.prepared.shape, plan.network.outputs
+    held = 4 * (carried(plan.network, load.members) or outputs)  # bytes of a voxel, until a label is decided
     axis = rows.stream_axis(shape, plan.patch)
     z, y, x = (max(n, p) for n, p in zip(shape, plan.patch, strict=True))
     padded = (z, y, x)
@@ -89,20 +92,20 @@ def forecast(
     tops = starts[axis]
     span = max(tops[min(k + together, len(tops)) - 1] - tops[k] for k in range(0, len(tops), together))
     span += plan.patch[axis]
-    logits = 4 * outputs * prod(plan.patch)
+    logits = held * prod(plan.patch)
     weights = sum(i * o * k for i, o, k, _ in layers(plan.network, plan.patch)) * load.members
     row = 4 * placement.reoriented.voxels // placement.reoriented.shape[axis]
-    made = 4 * outputs * prod(placement.box.shape) // placement.box.shape[axis]
+    pixels = prod(placement.box.shape) // placement.box.shape[axis]
+    dense = options.probabilities or options.entropy
     pieces = {
         "process": _PROCESS,
         "weights": weights * (8 + _BYTES[load.precision] + 4),
         "image": grid.voxels * voxel_bytes,
         "labels": grid.voxels * plan.labels.dtype.itemsize,
         "rows": _ROW_COPIES * (rows.CHUNK_BYTES + _REACH * row) + 3 * 4 * len(plan.channels) * plane * span,
-        "slab": 4 * outputs * plane * span,
-        "finished": _GIVEN_COPIES
-        * min(max(windows.CHUNK_BYTES, 4 * outputs * plane), 4 * outputs * plane * span),
-        "resampled": _MADE_COPIES * min(max(restore.CHUNK_BYTES, made), 4 * outputs * grid.voxels),
+        "slab": held * plane * span,
+        "finished": _GIVEN_COPIES[dense] * min(max(windows.CHUNK_BYTES, held * plane), held * plane * span),
+        "resampled": _resampled(outputs, pixels, grid.voxels) if dense else _decided(outputs, plane, pixels),
         # OpenVINO holds logits in its own layout and in ours; calls of several windows gather them once more
         "windows": load.windows * _window_bytes(plan, load)
         + (2 + (load.windows > 1)) * load.windows * logits,
@@ -120,13 +123,25 @@ def forecast(
     )
 
 
+def _resampled(outputs: int, pixels: int, voxels: int) -> int:
+    """Bytes of chunks of all logits on the image's own grid."""
+    return _MADE_COPIES * min(max(restore.CHUNK_BYTES, 4 * outputs * pixels), 4 * outputs * voxels)
+
+
+def _decided(outputs: int, plane: int, pixels: int) -> int:
+    """Bytes of logits of two rows and between them, and of where each pixel of the image lies among them."""
+    return 3 * 4 * outputs * plane + _PIXEL * pixels + 3 * 4 * outputs * min(decide.PIXELS, pixels)
+
+
 def _rest(grid: Grid, outputs: int) -> float:
     """Seconds of reading, resampling and writing: about 8 ns a voxel and class, measured on two cores."""
     return 2.0 + 8e-9 * grid.voxels * outputs + 3e-8 * grid.voxels
 
 
 def _window_bytes(plan: Plan, load: Load) -> int:
-    """Activations of one window: skip connections, and the largest layer's input and output twice over.
+    """Activations of one window: skip connections, and the largest layer's input and output.
+
+    torch holds these twice over: it joins tensors, and normalises them, into new ones.
 
     The logits are not among them.
     """
@@ -140,7 +155,7 @@ def _window_bytes(plan: Plan, load: Load) -> int:
         (inputs + min(outputs, max(config.features))) * n
         for inputs, outputs, _, n in layers(config, plan.patch)
     )
-    return round((kept + 2 * largest) * size)
+    return round((kept + (1 if load.engine == "openvino" else 2) * largest) * size)
 
 
 def fit_windows(

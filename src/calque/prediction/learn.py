@@ -18,6 +18,7 @@ from calque.heads import Decoder
 from calque.image import Image, LabelMap
 from calque.planning import Plan
 from calque.prediction.confidence import Agreement
+from calque.prediction.last_layer import classes_of, logits_of
 from calque.prediction.learned import Calibration, Learned, MirrorTrial, Parity
 from calque.prediction.options import MirrorMode, Precision, PredictOptions
 from calque.prediction.parity import compare
@@ -180,17 +181,19 @@ class Confidences:
         tiling, outputs = predictor.tiling_along(rows.axis), plan.labels.outputs
         decoder = self.decoder = plan.decoder
         right = prepare_labels(truth, rows.placement, plan).transpose(tiling.axes)
-        agreement, generator = Agreement(decoder), np.random.default_rng(self.cases)
+        last, generator = predictor.engine.last, np.random.default_rng(self.cases)
+        agreement = Agreement(decoder, last)
         hits, sizes = np.zeros(outputs + 1), np.zeros(outputs + 1)
         share = min(1.0, _SAMPLE / right.size)
-        for slab in slabs(predictor.engine, rows, decoder.outputs, tiling, agreement):
-            true, guess = right[slab.rows], decoder.decide(slab.logits)
+        for slab in slabs(predictor.engine, rows, predictor.channels, tiling, agreement):
+            logits = logits_of(slab.logits, last)
+            true, guess = right[slab.rows], classes_of(torch.from_numpy(logits), decoder)
             valid = true < outputs
             hits += np.bincount(true[valid & (true == guess)], minlength=outputs + 1)
             sizes += np.bincount(true[valid], minlength=outputs + 1)
             sizes += np.bincount(guess[valid], minlength=outputs + 1)
             picked = valid & (generator.random(true.shape) < share)
-            self.logits.append(slab.logits[:, picked].T.astype(np.float32))
+            self.logits.append(logits[:, picked].T.astype(np.float32))
             self.classes.append(true[picked].astype(np.int64))
         for number, value in agreement.dice().items():
             if sizes[number]:

@@ -22,6 +22,7 @@ from torch import nn
 
 from calque.errors import MissingExtraError, ModelError
 from calque.io.atomic import atomic_path
+from calque.prediction.last_layer import Ensemble, last_layer_of
 from calque.prediction.options import Precision
 
 if TYPE_CHECKING:
@@ -53,21 +54,6 @@ def load_openvino() -> Any:
     return openvino
 
 
-class Ensemble(nn.Module):
-    """Networks as one: (b, c, z, y, x) to the mean of their finest logits."""
-
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        mean: torch.Tensor = self.networks[0](x)[0]
-        for network in list(self.networks)[1:]:
-            mean = mean + network(x)[0]
-        return mean / len(self.networks) if len(self.networks) > 1 else mean
-
-
 def digest(networks: Sequence[nn.Module]) -> str:
     """A name for networks, from their layers and weights."""
     found = hashlib.sha256()
@@ -79,14 +65,19 @@ def digest(networks: Sequence[nn.Module]) -> str:
     return found.hexdigest()
 
 
-def convert(networks: Sequence[nn.Module], shape: tuple[int, ...]) -> Any:
+def convert(networks: Sequence[nn.Module], shape: tuple[int, ...], split: bool = False) -> Any:
     """OpenVINO's form of the ensemble, for windows of exactly `shape` (b, c, z, y, x).
+
+    Args:
+        networks: an ensemble.
+        shape: of the windows.
+        split: whether the last layer is left out.
 
     Raises:
         ModelError: a layer that OpenVINO does not know.
     """
     openvino = load_openvino()
-    ensemble, example = Ensemble(networks).cpu().eval(), torch.zeros(shape)
+    ensemble, example = Ensemble(networks, split).cpu().eval(), torch.zeros(shape)
     level = logging.root.level
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch's and OpenVINO's own making
@@ -126,6 +117,7 @@ class OpenVINOEngine:
         streams: windows side by side.
         cache: folder, or None.
         key: names the networks in the cache.
+        split: whether the last layer is left to `last`.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
@@ -141,11 +133,13 @@ class OpenVINOEngine:
         *,
         cache: Path | None = None,
         key: str | None = None,
+        split: bool = False,
     ) -> None:
         self._openvino = load_openvino()
         self._networks = networks
         self.precision, self.streams = precision, streams
-        self._cache, self._key = cache, key
+        self.last = last_layer_of(networks) if split else None
+        self._cache, self._key, self._split = cache, key, split
         self._ready: dict[tuple[int, ...], openvino.AsyncInferQueue] = {}
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
@@ -185,10 +179,10 @@ class OpenVINOEngine:
     def _model(self, shape: tuple[int, ...]) -> Any:
         """The converted network, or where the cache holds it."""
         if self._cache is None:
-            return convert(self._networks, shape)
+            return convert(self._networks, shape, self._split)
         self._key = self._key or digest(self._networks)
-        parts = json.dumps([self._key, shape, self._openvino.__version__, torch.__version__])
+        parts = json.dumps([self._key, shape, self._split, self._openvino.__version__, torch.__version__])
         folder = self._cache / EXTRA / hashlib.sha256(parts.encode()).hexdigest()[:32]
         if not (folder / _FILE).is_file():
-            return save_converted(convert(self._networks, shape), folder)
+            return save_converted(convert(self._networks, shape, self._split), folder)
         return folder / _FILE

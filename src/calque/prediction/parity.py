@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from calque.errors import InputError, ReadError
+from calque.heads import Decoder
 from calque.io import write_text_atomic
 from calque.prediction.engines import Engine
+from calque.prediction.last_layer import classes_of
 from calque.prediction.learned import Parity
 from calque.prediction.options import Precision
 from calque.prediction.tiling import window_starts
@@ -56,7 +58,11 @@ def compare(
 
 
 def quick_parity(
-    make: Callable[[Precision], Engine], rows: Rows, patch: tuple[int, int, int], back: Sequence[int]
+    make: Callable[[Precision], Engine],
+    rows: Rows,
+    patch: tuple[int, int, int],
+    back: Sequence[int],
+    decoder: Decoder,
 ) -> Parity:
     """The record of a model that has none: on two windows of the first image that comes along.
 
@@ -65,6 +71,7 @@ def quick_parity(
         rows: the prepared image, streamed.
         patch: of a window, in streamed axes.
         back: where the network's (z, y, x) are among the streamed axes.
+        decoder: what logits stand for.
     """
     windows = _liveliest(rows, patch)
     labels = []
@@ -73,7 +80,7 @@ def quick_parity(
         engine = make("bf16" if precision == "bf16" else "f32")
         engine_name = engine.name
         turned = [window.permute(0, 1, *(2 + axis for axis in back)) for window in windows]
-        labels.append([np.asarray(engine(window)[0].argmax(0).numpy()) for window in turned])
+        labels.append([classes_of(engine(window)[0], decoder, engine.last) for window in turned])
     pairs = list(zip(*labels, strict=True))
     return compare(pairs, "bf16", engine_name).model_copy(update={"cases": 1})
 

@@ -27,6 +27,7 @@ from calque.prediction.engines import (
     require_known,
 )
 from calque.prediction.forecast import Load, PredictionForecast, fit_windows, forecast
+from calque.prediction.last_layer import carried
 from calque.prediction.learned import Learned, Parity
 from calque.prediction.openvino_engine import digest
 from calque.prediction.options import Precision, PredictOptions
@@ -82,6 +83,9 @@ class Predictor:
         learned: what the model knows of itself.
         key: names the networks in caches; None: made from their weights where it is needed.
 
+    `channels` is what is carried per voxel until a label is decided: logits, or features where these are
+    fewer.
+
     Raises:
         InputError: there is no such engine.
         ModelError: no network was given.
@@ -105,6 +109,9 @@ class Predictor:
         if not networks:
             raise ModelError("There is no network to predict with", expected="at least one", got=0)
         self._networks, self._key = networks, key
+        features = carried(plan.network, len(networks))
+        self._split = features is not None
+        self.channels = features or plan.decoder.outputs
         self._engine: Engine | None = None
         self.tiling = Tiling(
             plan.patch,
@@ -165,9 +172,9 @@ class Predictor:
         tiling = self.tiling_along(rows.axis, expected.windows_per_call)
         middle = time.perf_counter()
         labels, decoder, options = self.plan.labels, self.plan.decoder, self.options
-        agreement = Agreement(decoder) if options.confidence else None
+        agreement = Agreement(decoder, self.engine.last) if options.confidence else None
         calibration = self.learned.calibration
-        timed = _Timed(slabs(self.engine, rows, decoder.outputs, tiling, agreement))
+        timed = _Timed(slabs(self.engine, rows, self.channels, tiling, agreement))
         restored = restore(
             timed,
             rows.placement,
@@ -178,6 +185,7 @@ class Predictor:
             wanted=Wanted(
                 options.probabilities, options.entropy, calibration.temperature if calibration else 1.0
             ),
+            last=self.engine.last,
         )
         label_map = LabelMap(restored.values, image.grid, labels)
         if options.postprocess:
@@ -233,7 +241,7 @@ class Predictor:
     def _engine_options(self, precision: Precision, streams: int = 1) -> EngineOptions:
         cache = self.options.cache
         key = self.key if cache is not None else self._key
-        return EngineOptions(precision, self.plan.channels_last, streams, cache, key)
+        return EngineOptions(precision, self.plan.channels_last, streams, cache, key, self._split)
 
     def _precision(self, rows: PreparedRows | None) -> Precision:
         """What was asked for; else bf16 where it is quick, and known or seen on `rows` to give f32's."""
@@ -257,6 +265,7 @@ class Predictor:
                 rows,
                 patch,
                 back,
+                self.plan.decoder,
             )
 
         return remembered(self.options.cache, self.key, name, check)

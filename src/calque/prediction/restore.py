@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from calque.geometry import Reorientation, Shape
 from calque.heads import Decoder
 from calque.ops.resample import Orders, resample_part, source_rows
+from calque.prediction.decide import decide
+from calque.prediction.last_layer import LastLayer, classes_of, logits_of
 from calque.prediction.windows import Slab
 from calque.preparation.model import Placement
 from calque.preparation.rows import axes_from
@@ -66,6 +68,7 @@ def restore(  # noqa: PLR0913  (a way back has a beginning, an end, and a manner
     orders: Orders = (1, 1, 1),
     axis: int = 0,
     wanted: Wanted | None = None,
+    last: LastLayer | None = None,
 ) -> Restored:
     """Resample logits to the image's own spacing, decide, and undo crop and orientation.
 
@@ -77,6 +80,7 @@ def restore(  # noqa: PLR0913  (a way back has a beginning, an end, and a manner
         orders: of logits along (z, y, x).
         axis: of (z, y, x), along which rows come; the others follow in their order.
         wanted: probabilities, entropy.
+        last: makes logits of what slabs carry.
     """
     wanted, labels, outputs = wanted or Wanted(), decoder.labels, decoder.outputs
     original, axes = placement.original.shape, axes_from(axis)
@@ -88,14 +92,20 @@ def restore(  # noqa: PLR0913  (a way back has a beginning, an end, and a manner
     entropy = np.zeros(original, np.float16) if wanted.entropy else None
     rows_of = partial(_view, change=change, placement=placement, axes=axes)
     source, target = (_streamed(s, axes) for s in (placement.prepared.shape, placement.box.shape))
-    for slab in resampled(slabs, source, target, outputs, _streamed(orders, axes)):
-        rows_of(values)[slab.rows] = table[decoder.decide(slab.logits)]
-        if soft is not None or entropy is not None:
-            share = probabilities(torch.from_numpy(slab.logits) / wanted.temperature, decoder)
-            if soft is not None:
-                rows_of(soft)[:, slab.rows] = share.numpy()
-            if entropy is not None:
-                rows_of(entropy)[slab.rows] = doubt(share, decoder).numpy()
+    streamed = _streamed(orders, axes)
+    if soft is None and entropy is None and 3 not in orders:
+        table = table[list(decoder.decisions)]
+        for row, winners in decide(slabs, source, target, streamed, decoder, last):
+            rows_of(values)[row] = table[winners.numpy()]
+        return Restored(values, None, None)
+    for slab in resampled(slabs, source, target, outputs, streamed, last):
+        logits = torch.from_numpy(slab.logits)
+        rows_of(values)[slab.rows] = table[classes_of(logits, decoder)]
+        share = probabilities(logits / wanted.temperature, decoder)
+        if soft is not None:
+            rows_of(soft)[:, slab.rows] = share.numpy()
+        if entropy is not None:
+            rows_of(entropy)[slab.rows] = doubt(share, decoder).numpy()
     return Restored(values, soft, entropy)
 
 
@@ -128,12 +138,17 @@ def _streamed(three: tuple[T, T, T], axes: tuple[int, int, int]) -> tuple[T, T, 
 
 
 def resampled(
-    slabs: Iterable[Slab], source: Shape, target: Shape, outputs: int, orders: Orders
+    slabs: Iterable[Slab],
+    source: Shape,
+    target: Shape,
+    outputs: int,
+    orders: Orders,
+    last: LastLayer | None = None,
 ) -> Iterator[Slab]:
-    """Rows of the target, each as soon as the rows of the source that it is made from are there."""
+    """Rows of logits of the target, each as soon as the rows of the source that it is made from are there."""
     needs = [source_rows(source[0], target[0], orders[0], range(row, row + 1)) for row in range(target[0])]
     chunk = max(1, CHUNK_BYTES // (4 * outputs * target[1] * target[2]))
-    held: NDArray[np.float32] = np.empty((outputs, 0, *source[1:]), np.float32)
+    held: NDArray[np.float32] = np.empty((0, 0, *source[1:]), np.float32)
     base = row = 0  # first row held, first row not yet made
     for slab in slabs:
         held = np.concatenate([held, slab.logits], axis=1) if held.shape[1] else slab.logits
@@ -142,7 +157,7 @@ def resampled(
             rows = range(first, min(first + chunk, ready))
             part = held[:, needs[first].start - base : needs[rows[-1]].stop - base]
             made = _made(part, needs[first].start, (source, target), orders, rows)
-            yield Slab(slice(rows.start, rows.stop), made)
+            yield Slab(slice(rows.start, rows.stop), logits_of(made, last))
         row = ready
         if row < len(needs):
             drop = min(needs[row].start - base, held.shape[1])  # the next row may begin beyond what is held

@@ -85,7 +85,8 @@ def window_starts(shape: Shape, patch: Shape, overlap: float = 0.5) -> tuple[tup
 def _starts(size: int, patch: int, overlap: float) -> tuple[int, ...]:
     step = max(1.0, patch * (1 - overlap))  # a step below one voxel would visit a place twice
     count = math.ceil((size - patch) / step) + 1
-    return tuple(round(k * (size - patch) / max(count - 1, 1)) for k in range(count))
+    apart = (size - patch) / max(count - 1, 1)  # in this order: nnU-Net's halves round as ours
+    return tuple(round(apart * k) for k in range(count))
 
 
 def importance(patch: Shape) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

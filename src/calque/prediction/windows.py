@@ -23,7 +23,10 @@ from calque.geometry import Shape
 from calque.prediction.tiling import Flips, Tiling, coverage, importance, window_starts
 
 Run = Callable[[torch.Tensor], torch.Tensor]
-"""From windows (b, c, z, y, x) to logits (b, k, z, y, x), which may be overwritten by the next call."""
+"""From windows (b, c, z, y, x) to logits (b, k, z, y, x), which may be overwritten by the next call.
+
+Engines whose last layer is apart give features instead, which are averaged in the same way.
+"""
 
 CHUNK_BYTES = 2**26  # of finished logits given away at once
 MEMO_BYTES = 2**27  # of the logits of a window in which nothing is to be seen

@@ -1,0 +1,121 @@
+"""The last layer of networks, a linear map of each voxel, apart from the rest.
+
+Windows, folds and mirrorings are averaged, and weighted means and linear interpolation commute with a linear
+map. So where a network has more classes than features (118 against 32, say), features are averaged and
+resampled, and become logits where a label is decided: memory does not grow with the number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from calque.errors import ModelError
+from calque.heads import Decoder
+from calque.nets import NetworkConfig, is_unet
+from calque.nets.unet import UNet
+
+_BLOCK = 2**15  # voxels: their logits stay in the processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class LastLayer:
+    """Features of all networks of an ensemble, one after the other, to the mean of their logits.
+
+    Args:
+        weight: (k, f).
+        bias: (k,).
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """(f, ...) to logits (k, ...)."""
+        flat = torch.addmm(self.bias[:, None], self.weight, features.flatten(1))
+        return flat.reshape(-1, *features.shape[1:])
+
+
+class Ensemble(nn.Module):
+    """Networks as one: (b, c, z, y, x) to the mean of their finest logits (b, k, z, y, x), float32.
+
+    Args:
+        networks: an ensemble.
+        split: whether to give features instead, (b, f, z, y, x), one network's after the other's.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], split: bool = False) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.split = split
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        if self.split:
+            found = [network.features(x).float() for network in self.networks]  # type: ignore[operator]
+            return torch.cat(found, 1) if len(found) > 1 else found[0]
+        mean: torch.Tensor = self.networks[0](x)[0].float()
+        for network in list(self.networks)[1:]:
+            mean = mean + network(x)[0].float()
+        return mean / len(self.networks) if len(self.networks) > 1 else mean
+
+
+def carried(config: NetworkConfig, members: int) -> int | None:
+    """Features per voxel of an ensemble where these are fewer than its classes, else None."""
+    features = config.features[0] * members
+    return features if is_unet(config) and features < config.outputs else None
+
+
+def last_layer_of(networks: Sequence[nn.Module]) -> LastLayer:
+    """The heads of an ensemble as one.
+
+    Raises:
+        ModelError: a network has no last that could be taken off.
+    """
+    parts = [network.head for network in networks if isinstance(network, UNet)]
+    if len(parts) != len(networks):
+        raise ModelError("The last layer of this network cannot be taken apart", expected="a U-Net")
+    weight = torch.cat([weight.detach().float().cpu() for weight, _ in parts], 1) / len(parts)
+    bias = torch.stack([bias.detach().float().cpu() for _, bias in parts]).mean(0)
+    return LastLayer(weight.contiguous(), bias)
+
+
+def logits_of(array: NDArray[np.float32], last: LastLayer | None) -> NDArray[np.float32]:
+    """(c, ...) as slabs carry them, to logits (k, ...)."""
+    return array if last is None else np.asarray(last(torch.from_numpy(array)).numpy())
+
+
+def winners(array: torch.Tensor, decoder: Decoder, last: LastLayer | None = None) -> torch.Tensor:
+    """The output that decides a voxel's class; `decoder.decisions` says which class that is.
+
+    Args:
+        array: (c, ...) as slabs carry them.
+        decoder: classes: the largest output, the first of equals; regions: 1 + the last one above 0, or 0.
+        last: makes logits of them.
+
+    Returns:
+        (...): uint8, or int32 for many outputs. Ten times as fast as an argmax across planes.
+    """
+    flat, outputs = array.flatten(1), decoder.outputs
+    kind = torch.uint8 if outputs < 255 else torch.int32
+    upwards = torch.arange(1, outputs + 1, dtype=kind)[:, None]
+    result = torch.empty(flat.shape[1], dtype=kind)
+    for start in range(0, flat.shape[1], _BLOCK):
+        block = flat[:, start : start + _BLOCK]
+        block = block if last is None else last(block)
+        if decoder.heads:
+            result[start : start + _BLOCK] = ((block > 0) * upwards).amax(0)
+        else:
+            result[start : start + _BLOCK] = outputs - ((block == block.amax(0)) * upwards.flip(0)).amax(0)
+    return result.reshape(array.shape[1:])
+
+
+def classes_of(array: torch.Tensor, decoder: Decoder, last: LastLayer | None = None) -> NDArray[np.integer]:
+    """Class numbers (...), uint8 or int32, of (c, ...) as slabs carry them; as `Decoder.decide`."""
+    found = np.asarray(winners(array, decoder, last).numpy())
+    return np.array(decoder.decisions, found.dtype)[found] if decoder.heads else found
