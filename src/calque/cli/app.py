@@ -29,6 +29,7 @@ from calque.cli import (
     files,
     importing,
     labels,
+    listen,
     measure,
     predict,
     scores,
@@ -65,6 +66,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "phantom": files.phantom,
     "import": importing.import_model,
     "export": exporting.export_model,
+    "listen": listen.listen,
     "deidentify": deidentify.deidentify,
     "demo": demo.demo,
 }
@@ -74,6 +76,7 @@ for _name, _verb in VERBS.items():
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(labels.app, name="labels")
+app.add_typer(listen.app, name="node")
 
 
 def _version(wanted: bool) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -20,7 +24,11 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .calque file.", show_default=False)],
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT...", help="Scans, folders of scans, or DICOM.", show_default=False),
+        typer.Argument(
+            metavar="INPUT...",
+            help="Scans, folders of scans, DICOM, or dicomweb://HOST/PATH/studies/UID/series/UID.",
+            show_default=False,
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Folder for the label maps.")],
     engine: Annotated[
@@ -101,6 +109,7 @@ def predict(
     )
     loaded = Model.load(model)
     predictor = loaded.predictor(options)
+    inputs = fetched(inputs, screen.say)
     inputs = chosen(inputs, series, all_series, screen.progress)
     forecast = look_ahead(predictor, inputs)
     _show_engine(screen, predictor)
@@ -124,6 +133,28 @@ def predict(
     screen.json(result)
     if result.failed:
         raise typer.Exit(1)
+
+
+def fetched(inputs: list[Path], say: Callable[[str], None]) -> list[Path]:
+    """`inputs`, with series of DICOMweb services replaced by folders that go when the program ends.
+
+    The token is that of CALQUE_DICOMWEB_TOKEN.
+    """
+    from calque.io.dicom.web import fetch_series, is_web_series, parse_web_series
+
+    found = []
+    for given in inputs:
+        if not is_web_series(str(given)):
+            found.append(given)
+            continue
+        source = parse_web_series(str(given))
+        kept = TemporaryDirectory(prefix="calque-")
+        atexit.register(kept.cleanup)
+        folder = Path(kept.name) / source.series
+        number = fetch_series(source, folder, os.environ.get("CALQUE_DICOMWEB_TOKEN"))
+        say(f"{source.service}: {number} instances fetched")
+        found.append(folder)
+    return found
 
 
 def _show_engine(screen: Screen, predictor: Predictor) -> None:

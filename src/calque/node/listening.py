@@ -14,6 +14,7 @@ from calque.errors import InputError
 from calque.value import Value
 
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104  (bound only with a list of who may call)
 
 
 class Peer(Value):
