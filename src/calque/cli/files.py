@@ -11,6 +11,7 @@ from calque.cli.labels import labels_of
 from calque.cli.options import Json, parse_triple, parse_whole_triple
 from calque.cli.screen import Screen
 from calque.cli.series import SeriesChoice, chosen
+from calque.cli.structures import names_of, read_drawn
 
 if TYPE_CHECKING:
     from calque.geometry import Grid
@@ -64,7 +65,9 @@ def convert(
     ] = "auto",
     reference: Annotated[
         Path | None,
-        typer.Option(metavar="SERIES", help="The DICOM series that was segmented: ct/, study/@2."),
+        typer.Option(
+            metavar="SERIES", help="The DICOM series that was segmented or drawn on: ct/, study/@2."
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="MODEL|DATASET", help="What a label map's values mean.")
@@ -72,6 +75,15 @@ def convert(
     made_by: Annotated[
         str | None, typer.Option("--made-by", metavar="NAME", help="The program that made it; else: by hand.")
     ] = None,
+    structures: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Of SEG or RTSTRUCT: these alone.")
+    ] = None,
+    priority: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Where structures overlap, the first of these wins.")
+    ] = None,
+    overlaps: Annotated[
+        Literal["error", "regions"], typer.Option(help="regions: an overlap becomes a class of its own.")
+    ] = "error",
     series: SeriesChoice = None,
     suv: Annotated[
         bool, typer.Option("--suv/--no-suv", help="DICOM PET as uptake by body weight, or as stored.")
@@ -86,24 +98,28 @@ def convert(
     [dim]DICOM: calque convert study/ -o ct.nii.gz --series 2[/dim]
 
     [dim]To DICOM: calque convert mask.nii.gz -o mask.dcm --format dicom-seg --reference ct/[/dim]
+
+    [dim]RTSTRUCT: calque convert rt.dcm -o lungs.nii.gz --reference ct/ --structures "Lung-L,Lung-R"[/dim]
     """
     from calque.errors import InputError
-    from calque.io import read_image, read_labels, write_image, write_labels
+    from calque.io import read_image, read_labels, write_image
+    from calque.io.dicom.labelling import Choice
     from calque.io.dicom.source import read_source
+    from calque.io.reading import is_structures
 
     screen = Screen(json)
-    (source,) = chosen([source], series, False, screen.progress)
+    drawn = is_structures(source)
+    if not drawn:
+        (source,) = chosen([source], series, False, screen.progress)
     if output.exists() and not force:
         raise InputError("The output is there already", where=output, fix="choose another name, or --force")
     known = None if labels is None else labels_of(labels)
-    if form != "auto":
-        grid = _to_dicom(screen, read_labels(source, known), output, form, reference, made_by)
-    elif reference is not None or made_by is not None:
+    if not drawn and form == "auto" and (reference is not None or made_by is not None):
         raise typer.BadParameter("--reference and --made-by go with --format dicom-seg and the like")
-    elif mask:
-        label_map = read_labels(source, known)
-        write_labels(label_map, output)
-        grid = label_map.grid
+    if drawn or mask or form != "auto":
+        choice = Choice(names_of(structures), names_of(priority), overlaps)
+        found = read_drawn(screen, source, reference, known, choice) if drawn else read_labels(source, known)
+        grid = _written(screen, found, output, form, reference, made_by)
     else:
         image = read_image(source) if suv else read_source(source, suv=False)
         write_image(image, output)
@@ -114,14 +130,18 @@ def convert(
     screen.json({"output": output, "shape": grid.shape, "spacing": grid.spacing, "axes": grid.orientation})
 
 
-def _to_dicom(
+def _written(
     screen: Screen, label_map: LabelMap, output: Path, form: str, reference: Path | None, made_by: str | None
 ) -> Grid:
     from calque import __version__
+    from calque.io import write_labels
     from calque.io.dicom import Identity
     from calque.io.dicom.source import stack_of
     from calque.prediction.dicom import FORMS, Result, write_objects
 
+    if form == "auto":
+        write_labels(label_map, output)
+        return label_map.grid
     if reference is None:
         raise typer.BadParameter("a DICOM object refers to the series that was segmented: --reference SERIES")
     identity = Identity(name=made_by or "by hand", version=__version__, automatic=made_by is not None)

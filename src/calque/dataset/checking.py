@@ -24,6 +24,7 @@ from calque.dataset.image_rules import (
 )
 from calque.dataset.mask_rules import mask
 from calque.dataset.model import Dataset
+from calque.dataset.structure_rules import structures
 from calque.parallel import map_bounded
 from calque.progress import SILENT, Progress
 
@@ -36,7 +37,7 @@ def check(dataset: Dataset, *, workers: int | None = None, progress: Progress = 
         workers: threads; by default one per processor. Each holds the voxels of one mask and one image.
         progress: where to report.
     """
-    look = partial(inspect, coding=dataset.rule.coding)
+    look = partial(inspect, dataset=dataset)
     findings: list[Finding] = []
     seen: list[CaseFacts] = []
     with progress.task("check", total=len(dataset.cases)) as task:
@@ -70,5 +71,6 @@ CASE_RULES: Sequence[Callable[[CaseFacts, Dataset], Iterator[Finding]]] = (
     channels,
     intensities,
     mask,
+    structures,
 )
 """What is asked of every case by itself."""

@@ -11,8 +11,19 @@ from calque.dataset.model import Case
 from calque.errors import DatasetError, InputError
 from calque.io import label_values, read_header, read_mask_volume
 from calque.io.coding import colours_of, hex_colour
-from calque.io.reading import derive_labels
-from calque.labels import BACKGROUND, PLAIN, Coding, Colour, Label, Labels, present_values
+from calque.io.dicom.labelling import key_of
+from calque.io.dicom.ties import Tie, read_tie
+from calque.io.reading import derive_labels, is_structures
+from calque.labels import (
+    BACKGROUND,
+    PLAIN,
+    Coding,
+    Colour,
+    Label,
+    Labels,
+    default_colour,
+    present_values,
+)
 from calque.parallel import map_bounded
 
 _MOST_COLOURS = 64  # more are a photograph, or edges that were smoothed
@@ -48,7 +59,36 @@ def labels_from_cases(cases: Sequence[Case], root: Path) -> tuple[Labels, Coding
     named = dict.fromkeys(name for case in cases for name, _ in case.parts)
     if named:
         return Labels.from_names({name: k for k, name in enumerate(named, start=1)}), PLAIN
-    return labels_from_masks([case.label for case in cases if case.label], root)
+    masks = [case.label for case in cases if case.label]
+    drawn = [path for path in masks if is_structures(path)]
+    if drawn and len(drawn) == len(masks):
+        return labels_of([read_tie(path) for path in drawn]), PLAIN
+    if drawn:
+        raise DatasetError(
+            "Some masks are DICOM structures, and others are not, so names and values have to be declared",
+            where=root,
+            fix="write a table of labels beside the manifest",
+        )
+    return labels_from_masks(masks, root)
+
+
+def labels_of(ties: Sequence[Tie]) -> Labels:
+    """A class for each name, in the order in which they occur; case and spaces do not tell names apart.
+
+    Raises:
+        DatasetError: there is no structure.
+    """
+    named: dict[str, Label] = {}
+    for tie in ties:
+        for name, colour in zip(tie.names, tie.colours, strict=True):
+            if key_of(name) not in named:
+                value = len(named) + 1
+                named[key_of(name)] = Label(
+                    name=name, value=value, colour=colour or default_colour(value - 1)
+                )
+    if not named:
+        raise DatasetError("The SEG and RTSTRUCT hold no structure", where=ties[0].path)
+    return Labels(classes=tuple(named.values()))
 
 
 def labels_from_masks(masks: Sequence[Path], root: Path) -> tuple[Labels, Coding]:

@@ -22,10 +22,16 @@ from calque.dataset.masks import (
 from calque.dataset.measures import Spread, at_type_end, looks_lettered, share_at, spread_of
 from calque.dataset.model import Case, Dataset
 from calque.dataset.placement import Placement, place
+from calque.dataset.reading import marked_by
 from calque.dataset.sniff import belies_its_name
 from calque.errors import InputError
+from calque.geometry import Grid
 from calque.io import Header, Volume, label_values, read_mask_volume, read_volume
-from calque.io.reading import to_label_values
+from calque.io.dicom.label_files import read_structures
+from calque.io.dicom.labelling import Choice, Overlap, label
+from calque.io.dicom.source import as_source
+from calque.io.dicom.structures import Note
+from calque.io.reading import as_reference, is_structures, to_label_values
 from calque.labels import PLAIN, Coding
 
 
@@ -55,6 +61,23 @@ class ScanFacts:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What a DICOM SEG or RTSTRUCT tells beside its voxels.
+
+    Args:
+        notes: how it was placed and drawn; their names are those of findings.
+        undecided: overlaps that nothing decides.
+        missing: classes for which it has no structure.
+        names: of its structures.
+    """
+
+    notes: tuple[Note, ...]
+    undecided: tuple[Overlap, ...] = ()
+    missing: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FileFacts:
     """One file.
 
@@ -67,6 +90,7 @@ class FileFacts:
         scan: of an image that could be read.
         mask: of a mask that could be read.
         stands_for: name of the class, of a mask that holds one class alone.
+        drawn: of a DICOM SEG or RTSTRUCT.
     """
 
     path: Path
@@ -77,6 +101,7 @@ class FileFacts:
     scan: ScanFacts | None = None
     mask: MaskFacts | None = None
     stands_for: str | None = None
+    drawn: Drawn | None = None
 
 
 @dataclass(frozen=True)
@@ -114,9 +139,9 @@ class CaseFacts:
         return tuple(f.header for f in self.images if f.header is not None)
 
 
-def inspect(case: Case, coding: Coding = PLAIN) -> CaseFacts:
+def inspect(case: Case, dataset: Dataset) -> CaseFacts:
     """Read every file of the case, once; of the voxels, the mask's and one image's are held at a time."""
-    masks, marked = _masks(case, coding)
+    masks, marked = _masks(case, dataset)
     images: list[FileFacts] = []
     placement: Placement | None = None
     for path in case.images:
@@ -131,15 +156,18 @@ def inspect(case: Case, coding: Coding = PLAIN) -> CaseFacts:
     return CaseFacts(case, tuple(images), masks, placement)
 
 
-def _masks(case: Case, coding: Coding) -> tuple[tuple[FileFacts, ...], NDArray[np.unsignedinteger] | None]:
+def _masks(case: Case, dataset: Dataset) -> tuple[tuple[FileFacts, ...], NDArray[np.unsignedinteger] | None]:
     """Facts of each mask, and one map of what is marked; None where there is none that could be read."""
     if case.label is not None:
-        facts, marked = _mask(case.label, coding)
+        if is_structures(case.label):
+            facts, marked = _structures(case, case.label, dataset)
+        else:
+            facts, marked = _mask(case.label, dataset.rule.coding)
         return (facts,), marked
     found: list[FileFacts] = []
     merged: NDArray[np.unsignedinteger] | None = None
     for number, (name, path) in enumerate(case.parts, start=1):
-        facts, marked = _mask(path, PLAIN)
+        facts, marked = _part(case, name, path) if is_structures(path) else _mask(path, PLAIN)
         found.append(replace(facts, stands_for=name))
         if marked is not None and merged is None:
             merged = np.zeros(marked.shape, np.uint16)
@@ -148,8 +176,38 @@ def _masks(case: Case, coding: Coding) -> tuple[tuple[FileFacts, ...], NDArray[n
     return tuple(found), merged
 
 
+def _structures(
+    case: Case, path: Path, dataset: Dataset
+) -> tuple[FileFacts, NDArray[np.unsignedinteger] | None]:
+    """Of a SEG or RTSTRUCT, placed on the case's image."""
+    rule = dataset.rule
+    try:
+        structures = read_structures(path, as_reference(case.images[0]))
+        found = label(structures, path, dataset.labels, Choice(priority=rule.priority), rule.coding)
+    except InputError as problem:
+        return FileFacts(path, problem=problem), None
+    drawn = Drawn(structures.notes, found.undecided, found.missing, structures.names)
+    array = np.asarray(found.label_map.array)
+    return replace(_marked(path, array, found.label_map.grid), drawn=drawn), array
+
+
+def _part(case: Case, name: str, path: Path) -> tuple[FileFacts, NDArray[np.unsignedinteger] | None]:
+    """Of the one structure of a SEG or RTSTRUCT that a class is made of."""
+    try:
+        inside, header = marked_by(name, path, case.images[0])
+    except InputError as problem:
+        return FileFacts(path, problem=problem), None
+    array = inside.view(np.uint8)
+    return _marked(path, array, header.grid), array
+
+
+def _marked(path: Path, array: NDArray[np.unsignedinteger], grid: Grid) -> FileFacts:
+    mask = MaskFacts(count_values(array), digest=digest_of(array))
+    return FileFacts(path, header=Header(grid, 1, array.dtype), mask=mask)
+
+
 def _opened(path: Path, read: Callable[[Path], Volume] = read_volume) -> tuple[FileFacts, Volume | None]:
-    if not path.is_file():
+    if not path.is_file() and as_source(path) is None:
         return FileFacts(path, missing=True), None
     try:
         belied = belies_its_name(path)

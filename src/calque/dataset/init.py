@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from calque.dataset.dicom import sketch
 from calque.dataset.gather import by_stem, case_ids, named, readable_below
 from calque.dataset.layouts import open_dataset
 from calque.dataset.manifest import Written, labels_beside, write_manifest, write_sketch
 from calque.dataset.model import Case
 from calque.errors import DatasetError, InputError
 from calque.io import stem_of
+from calque.io.dicom.source import as_source
 
 
 def init_manifest(
@@ -44,6 +46,8 @@ def init_manifest(
 def _guesses(folder: Path) -> tuple[Case, ...]:
     """A case for each file that is not named as a mask, with the mask whose name begins like its own."""
     files = readable_below(folder)
+    if not files and as_source(folder) is not None:
+        return sketch(folder)
     masks = [path for path in files if named(path).is_mask]
     images = [path for path in files if path not in masks]
     if not images:

@@ -97,6 +97,33 @@ _MASKS = {
         "look at it over its image",
     ),
 }
+_STRUCTURES = {
+    "structures-by-geometry": _warning(
+        "References to the images match nothing; the structures were placed by their positions",
+        "look at them over the image",
+    ),
+    "structures-overlap": _error(
+        "Structures overlap, and nothing says which wins", "say it in the column `priority`, or add a class"
+    ),
+    "structure-missing": _warning(
+        "The case has no structure for a class",
+        "say in the column `stored` how it is called there, or in `annotated` what was looked for",
+    ),
+    "structure-gaps": _warning(
+        "A structure is drawn on slices with others between them that it misses; nothing is interpolated",
+        "see whether slices were left out, and draw them",
+    ),
+    "structure-empty": _warning(
+        "A structure encloses no voxel", "see whether it was meant: points and lines enclose nothing"
+    ),
+    "contours-ambiguous": _warning(
+        "Contours of one structure cross, or are there twice", "look at them, and draw them anew"
+    ),
+    "mask-fractional": _warning(
+        "The SEG holds fractions; voxels from half of the highest value on belong to a segment",
+        "see whether this is what was meant",
+    ),
+}
 _COHORT = {
     "class-absent": _error("No mask holds this class", "take it out of the labels, or annotate it"),
     "class-rare": _warning("Few patients have this class", "annotate more of it"),
@@ -114,5 +141,5 @@ _COHORT = {
     ),
 }
 
-KINDS: dict[str, Kind] = _FILES | _GEOMETRY | _IMAGES | _MASKS | _COHORT
+KINDS: dict[str, Kind] = _FILES | _GEOMETRY | _IMAGES | _MASKS | _STRUCTURES | _COHORT
 """Name -> what it means and how bad it is."""

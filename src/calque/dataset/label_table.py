@@ -67,7 +67,7 @@ def parse_labels(path: Path, rows: Sequence[tuple[int, Mapping[str, str]]]) -> t
 def label_rows(labels: Labels, rule: MaskRule) -> list[tuple[object, ...]]:
     """Rows of `LABEL_COLUMNS`."""
     numbers: dict[int, list[str]] = {}
-    for found, value in rule.coding.values:
+    for found, value in (*rule.coding.values, *rule.coding.names):
         numbers.setdefault(value, []).append(str(found))
     for colour, value in rule.coding.colours:
         numbers.setdefault(value, []).append(hex_colour(colour))
@@ -95,6 +95,9 @@ def _coding(labels: Labels, stored: Mapping[int, str], path: Path) -> Coding:
     """Nothing, where masks hold the values themselves."""
     if not stored:
         return Coding()
+    texts = [text.strip() for held in stored.values() for text in held.split(";")]
+    if not any(text.startswith("#") or text.isdecimal() for text in texts):
+        return _named(labels, stored)
     numbers: list[tuple[int, int]] = []
     colours: list[tuple[Colour, int]] = []
     for value in (0, *labels.values, *(() if labels.ignore is None else (labels.ignore,))):
@@ -106,6 +109,17 @@ def _coding(labels: Labels, stored: Mapping[int, str], path: Path) -> Coding:
     if colours and any(value in stored for _, value in numbers):
         raise DatasetError("Masks hold either numbers or colours", where=path, got=dict(stored))
     return Coding(colours=tuple(colours)) if colours else Coding(values=tuple(numbers))
+
+
+def _named(labels: Labels, stored: Mapping[int, str]) -> Coding:
+    """Of masks that hold structures: by their names, which are those of the classes where none is listed."""
+    return Coding(
+        names=tuple(
+            (text.strip(), label.value)
+            for label in labels.classes
+            for text in stored.get(label.value, label.name).split(";")
+        )
+    )
 
 
 def _whole(text: str, where: str) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calque.dataset.bids import read_bids
+from calque.dataset.dicom import dicom_folders
 from calque.dataset.folders import patient_folders, side_by_side, two_folders
 from calque.dataset.manifest import MANIFEST_CSV, read_manifest
 from calque.dataset.model import Dataset
@@ -62,13 +63,6 @@ def _recognised(path: Path) -> Dataset:
         if dataset is not None:
             return dataset
     names = sorted(p.name for p in root.iterdir() if not p.name.startswith("."))
-    if any(name.lower() == "dicomdir" for name in names) or next(root.rglob("*.dcm"), None) is not None:
-        raise DatasetError(
-            "These are DICOM files, which are not read yet",
-            where=root,
-            expected="NIfTI, MetaImage, NRRD or pictures",
-            fix="convert each series to NIfTI first, such as with dcm2niix",
-        )
     raise DatasetError(
         "No dataset was recognised here",
         where=root,
@@ -107,6 +101,7 @@ LAYOUTS: dict[str, Layout] = {
     "nnunet": Layout(f"imagesTr/*_0000.*, labelsTr and {MANIFEST}, as in nnU-Net", read_nnunet),
     "msd": Layout(f"a {MANIFEST} as in the Medical Segmentation Decathlon", _msd),
     "bids": Layout("sub-*/ with images and derivatives/ with masks, as in BIDS", read_bids),
+    "dicom": Layout("DICOM series with a SEG or RTSTRUCT each, and no other scans", dicom_folders),
     "two-folders": Layout(
         "two folders with files of the same names, such as images/ and labels/ or imagesTr/ and labelsTr/",
         two_folders,

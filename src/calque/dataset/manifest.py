@@ -13,7 +13,8 @@
 `manifest.labels.csv`, a row for each class (optional; without it, classes are the values that masks hold):
 
     name, value   as label maps will hold it
-    stored        what the masks hold instead: 255, or #ff0000; several with ; between them; empty: the value
+    stored        what the masks hold instead: 255, or #ff0000, or names of structures of a DICOM SEG or
+                  RTSTRUCT; several with ; between them; empty: the value, or the class's own name
     colour        #rrggbb for pictures; empty: chosen
     role          class (or empty), region (value: 1;2 are its classes), ignore
     priority      1 wins over 2 where masks of classes overlap; empty: an overlap is an error
@@ -75,7 +76,7 @@ def read_manifest(path: Path) -> Dataset:
         root=path.parent,
         layout="manifest",
         channels=channels_from_files([case.images[0] for case in cases], path) if single else names,
-        labels=_with_ignore(labels, cases),
+        labels=with_ignore(labels, cases),
         cases=cases,
         rule=rule,
         patients="manifest" if any(row.get("patient") for _, row in rows) else None,
@@ -240,7 +241,7 @@ def _check_names(path: Path, cases: Sequence[Case], labels: Labels) -> None:
         )
 
 
-def _with_ignore(labels: Labels, cases: Sequence[Case]) -> Labels:
+def with_ignore(labels: Labels, cases: Sequence[Case]) -> Labels:
     """Cases of which some classes were not looked for need a value for "unknown"."""
     if not any(case.is_partial(labels) for case in cases) or labels.ignore is not None:
         return labels

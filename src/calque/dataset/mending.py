@@ -102,7 +102,7 @@ def mend(case: Case, bench: Bench) -> Mended:
     """
     made = Mended(case)
     for _ in range(_ROUNDS):
-        facts = inspect(made.case, bench.dataset.rule.coding)
+        facts = inspect(made.case, bench.dataset)
         found = [f for f in case_findings(facts, bench.dataset) if f.repairable]
         if not found:
             break

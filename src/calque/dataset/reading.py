@@ -13,6 +13,7 @@ from calque.errors import DatasetError, GeometryError, InputError, LabelError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.io import (
+    Header,
     Volume,
     label_values,
     read_header,
@@ -21,7 +22,9 @@ from calque.io import (
     read_mask_volume,
     read_volume,
 )
-from calque.io.reading import grids_differ
+from calque.io.dicom.label_files import read_structures
+from calque.io.dicom.labelling import Choice, label
+from calque.io.reading import as_reference, grids_differ, is_structures
 from calque.labels import BACKGROUND, Labels
 
 
@@ -145,7 +148,9 @@ def read_mask(
         ReadError, GeometryError: a file cannot be read, or files lie on different grids.
     """
     if case.label is not None:
-        found = read_labels(case.label, labels, rule.coding)
+        found = read_labels(
+            case.label, labels, rule.coding, reference=case.images[0], choice=Choice(priority=rule.priority)
+        )
     elif case.parts:
         found = _merged(case, labels, rule)
     else:
@@ -163,6 +168,24 @@ def read_mask(
     return LabelMap(array, found.grid, labels)
 
 
+def marked_by(name: str, path: Path, image: Path) -> tuple[NDArray[np.bool_], Header]:
+    """(z, y, x): what the mask of one class marks, and its header.
+
+    Of a SEG or RTSTRUCT that is the structure of the class's name, or the only one.
+
+    Raises:
+        LabelError: values that cannot be labels, or several structures of which none has the name.
+        ReadError, GeometryError: it cannot be read, or not on the image.
+    """
+    if not is_structures(path):
+        volume = read_mask_volume(path)
+        return label_values(volume, path) > 0, volume.header
+    structures = read_structures(path, as_reference(image))
+    only = structures.names[0] if len(structures.names) == 1 else name
+    found = label(structures, path, None, Choice(structures=(only,))).label_map
+    return found.array > 0, Header(found.grid, 1, found.array.dtype)
+
+
 def _merged(case: Case, labels: Labels, rule: MaskRule) -> LabelMap:
     """One label map of masks of single classes: what is above 0 is the class."""
     values = dict(zip(labels.names, labels.values, strict=True))
@@ -171,13 +194,12 @@ def _merged(case: Case, labels: Labels, rule: MaskRule) -> LabelMap:
     parts = sorted(case.parts, key=lambda part: -order.get(part[0], len(order)))
     array: NDArray[np.unsignedinteger] | None = None
     for name, path in parts:
-        volume = read_mask_volume(path)
-        here = label_values(volume, path) > 0
+        here, own = marked_by(name, path, case.images[0])
         if array is None:
-            first, header = path, volume.header
+            first, header = path, own
             array = np.zeros(here.shape, dtype=labels.dtype)
-        if not volume.header.grid.isclose(header.grid):
-            raise grids_differ(header, first, volume.header, path)
+        if not own.grid.isclose(header.grid):
+            raise grids_differ(header, first, own, path)
         shared = int(np.count_nonzero(array[here]))
         if shared and name not in order:
             raise LabelError(

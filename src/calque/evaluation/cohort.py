@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from calque.dataset.manifest import MANIFEST_CSV, labels_beside, read_label_table
+from calque.dataset.model import PLAIN_RULE, MaskRule
 from calque.dataset.msd import MANIFEST, read_manifest_labels
 from calque.errors import CalqueError, InputError
 from calque.evaluation.case import Tolerance, score_case, targets, tolerance_by_target
@@ -22,6 +23,8 @@ from calque.evaluation.subjects import read_subjects
 from calque.evaluation.summary import summarise
 from calque.image import LabelMap
 from calque.io import read_labels
+from calque.io.dicom.labelling import Choice
+from calque.io.reading import is_structures
 from calque.labels import PLAIN, Coding, Labels
 from calque.ops.regrid import regrid_labels
 from calque.ops.skeleton import skeleton
@@ -40,6 +43,7 @@ class Rules:
         resample: whether a prediction on another grid is brought onto that of the truth; else it is an error.
         probabilities: folder of `case_probabilities.npy` or `.npz`, or nnU-Net's `case.npz`, for calibration.
         coding: what the truth's files store in place of label values.
+        priority: of structures that overlap in a DICOM SEG or RTSTRUCT: the first of these names wins.
     """
 
     metrics: Sequence[str] = DEFAULT
@@ -48,6 +52,7 @@ class Rules:
     resample: bool = False
     probabilities: Path | None = None
     coding: Coding = PLAIN
+    priority: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,8 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     listed = None if manifest is None else read_subjects(manifest)
     subjects = listed if groups is None else read_subjects(groups)
     if labels is None:
-        labels, coding = _labels_beside(Path(truth))
-        rules = replace(rules, coding=coding)
+        labels, beside = _labels_beside(Path(truth))
+        rules = replace(rules, coding=beside.coding, priority=beside.priority)
     _require_sense(rules, labels)
     known = (
         (subjects.patients if subjects else {}) | (listed.patients if listed else {}) | dict(patients or {})
@@ -167,8 +172,7 @@ def _score_all(
 
 
 def _score(job: Job, labels: Labels | None, rules: Rules) -> _Scored:
-    truth = read_labels(job.truth, labels, rules.coding)
-    predicted = read_labels(job.predicted, labels)
+    truth, predicted = _read_pair(job, labels, rules)
     holding = [one.labels for one in (truth, predicted) if one.array.any()]  # an empty mask names no class
     shared = labels or _union(holding or [truth.labels])
     tolerance = rules.tolerance_mm
@@ -191,18 +195,33 @@ def _score(job: Job, labels: Labels | None, rules: Rules) -> _Scored:
     return _Scored(with_scale(case, job.truth), shared, moved)
 
 
+def _read_pair(job: Job, labels: Labels | None, rules: Rules) -> tuple[LabelMap, LabelMap]:
+    """Truth and prediction.
+
+    A DICOM SEG or RTSTRUCT is placed on the other one's grid, exactly: a SEG's own grid ends where its frames
+    do, and what was predicted beyond must count. Its names are those of the values in the other one.
+    """
+    choice = Choice(priority=rules.priority)
+    if not is_structures(job.truth):
+        truth = read_labels(job.truth, labels, rules.coding)
+        return truth, read_labels(job.predicted, labels, reference=truth.grid, choice=choice)
+    grid = None if is_structures(job.predicted) else job.predicted
+    truth = read_labels(job.truth, labels, rules.coding, reference=grid, choice=choice)
+    shared = labels or truth.labels
+    return truth, read_labels(job.predicted, shared, reference=truth.grid, choice=choice)
+
+
 def _union(found: Sequence[Labels]) -> Labels:
     """The classes of all, of which a value has the same name everywhere."""
     return Labels.from_names({label.name: label.value for labels in found for label in labels.classes})
 
 
-def _labels_beside(truth: Path) -> tuple[Labels | None, Coding]:
+def _labels_beside(truth: Path) -> tuple[Labels | None, MaskRule]:
     """From a manifest's table of labels or a `dataset.json`, where one is; and what the truth stores."""
     folder = truth if truth.is_dir() else truth.parent
     for place in (folder, folder.parent):
         if labels_beside(place / MANIFEST_CSV).is_file():
-            labels, rule = read_label_table(place / MANIFEST_CSV)
-            return labels, rule.coding
+            return read_label_table(place / MANIFEST_CSV)
         if (place / MANIFEST).is_file():
-            return read_manifest_labels(place / MANIFEST), PLAIN
-    return None, PLAIN
+            return read_manifest_labels(place / MANIFEST), PLAIN_RULE
+    return None, PLAIN_RULE

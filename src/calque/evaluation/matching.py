@@ -9,6 +9,7 @@ from pathlib import Path
 from calque.errors import InputError, ReadError
 from calque.evaluation.subjects import CASE, PREDICTED, TRUTH, Subjects
 from calque.io.formats import FORMATS, stem_of, suffix_of
+from calque.io.reading import is_structures
 
 ARCHIVE = ".npz"
 """Of probabilities, beside a mask of the same name as nnU-Net writes them."""
@@ -79,12 +80,13 @@ def match(
 def masks(folder: Path) -> dict[str, Path]:
     """Case -> file, by name.
 
+    DICOM SEG and RTSTRUCT are masks too.
     Hidden files, files of unknown suffix and what lies beside a mask (overlays, probabilities) are no masks.
 
     Raises:
         InputError: two files of one name, or none at all.
     """
-    files = [path for path in sorted(folder.iterdir()) if suffix_of(path) is not None and path.is_file()]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and _holds_mask(path)]
     stems = {stem_of(path) for path in files if suffix_of(path) != ARCHIVE}
     found: dict[str, Path] = {}
     for path in files:
@@ -99,6 +101,11 @@ def masks(folder: Path) -> dict[str, Path]:
     if not found:
         raise InputError("This folder holds no mask", where=folder, expected=f"files in {', '.join(FORMATS)}")
     return found
+
+
+def _holds_mask(path: Path) -> bool:
+    """By its suffix, or because it is a DICOM SEG or RTSTRUCT."""
+    return suffix_of(path) is not None or (path.name[0] != "." and is_structures(path))
 
 
 def _by_manifest(predicted: Path, truth: Path, patients: Mapping[str, str], manifest: Subjects) -> Matches:

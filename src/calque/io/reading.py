@@ -15,6 +15,7 @@ from calque.io.coding import decode
 from calque.io.dicom.label_files import read_structure_labels
 from calque.io.dicom.labelling import EVERY, Choice
 from calque.io.dicom.objects import structures_kind
+from calque.io.dicom.source import as_source, stack_of
 from calque.io.dicom.structures import Reference
 from calque.io.formats import format_of, suffix_of
 from calque.io.model import Header, Volume
@@ -170,7 +171,12 @@ def as_reference(source: Path | str | Grid | Reference | None) -> Reference | No
     """
     if source is None or isinstance(source, Reference):
         return source
-    return Reference(source if isinstance(source, Grid) else read_header(source).grid)
+    if isinstance(source, Grid):
+        return Reference(source)
+    if as_source(source) is None:
+        return Reference(read_header(source).grid)
+    stack = stack_of(Path(source))
+    return Reference(stack.grid, stack)
 
 
 def label_values(volume: Volume, where: Path, coding: Coding = PLAIN) -> NDArray[np.unsignedinteger]:

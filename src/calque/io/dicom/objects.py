@@ -52,8 +52,8 @@ def structures_kind(path: Path) -> str | None:
         return STRUCTURES.get(str(found.get("SOPClassUID", "")))
 
 
-def read_object(path: Path) -> Dataset:
-    """The data set of a file.
+def read_object(path: Path, *, pixels: bool = True) -> Dataset:
+    """The data set of a file, perhaps without its pixels.
 
     Raises:
         ReadError: it is missing, or no DICOM file.
@@ -64,7 +64,7 @@ def read_object(path: Path) -> Dataset:
     with _pydicom_errors(path):
         from pydicom import dcmread
 
-        return dcmread(path)
+        return dcmread(path, stop_before_pixels=not pixels)
 
 
 @contextmanager

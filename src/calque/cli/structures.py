@@ -1,0 +1,41 @@
+"""DICOM SEG and RTSTRUCT from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from calque.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from calque.image import LabelMap
+    from calque.io.dicom.labelling import Choice
+    from calque.labels import Labels
+
+
+def names_of(text: str | None) -> tuple[str, ...]:
+    """Of an option: with commas between them."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def read_drawn(
+    screen: Screen, source: Path, reference: Path | None, labels: Labels | None, choice: Choice
+) -> LabelMap:
+    """A SEG or RTSTRUCT as a label map; says what is to be said of it.
+
+    Raises:
+        CalqueError: see `calque.io.read_labels`.
+    """
+    from calque.io.dicom.label_files import read_structure_labels
+    from calque.io.reading import as_reference
+
+    found = read_structure_labels(source, as_reference(reference), labels, choice=choice)
+    label_map = found.require_decided(source)
+    for note in found.notes:
+        screen.say(f"note: {note.what} (calque explain {note.name})")
+    for name in found.missing:
+        screen.say(f"note: there is no structure for the class {name}")
+    screen.say("classes: " + ", ".join(f"{c.value} {c.name}" for c in label_map.labels.classes))
+    for region in label_map.labels.regions:
+        screen.say(f"region {region.name}: {', '.join(map(str, region.values))}")
+    return label_map

@@ -1,0 +1,166 @@
+"""Folders of DICOM: series, and the SEG or RTSTRUCT that belongs to each, however their files lie.
+
+A case is a series with the structures that were drawn on it: those that refer to its images, or, where
+references are broken, that share its frame of reference and lie nearest to its files. Patients are told apart
+by a digest of their PatientID, which is never shown. Series of a patient on which nothing is drawn are left
+out, where something is drawn on another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from os.path import commonpath
+from pathlib import Path
+
+from calque.dataset.derive import labels_of
+from calque.dataset.gather import ambiguous, readable_below
+from calque.dataset.manifest import with_ignore
+from calque.dataset.model import Case, Dataset
+from calque.errors import DatasetError
+from calque.io.dicom.labelling import key_of
+from calque.io.dicom.model import Found, Stack
+from calque.io.dicom.objects import structures_kind
+from calque.io.dicom.source import as_source, stacks_of
+from calque.io.dicom.ties import Tie, read_tie, tied_stacks
+from calque.io.plane import RGB
+from calque.labels import Labels
+
+
+def dicom_folders(root: Path) -> Dataset | None:
+    """Series and structures below a folder that holds DICOM alone; None where it holds none, or other scans.
+
+    Raises:
+        DatasetError: no structures are there, or it is not clear which series they belong to.
+    """
+    if as_source(root) is None or readable_below(root):
+        return None
+    found = stacks_of(root)
+    ties = _ties(root)
+    if not ties:
+        raise DatasetError(
+            "There is no mask to learn from",
+            where=root,
+            expected="a DICOM SEG or RTSTRUCT for each series that is annotated",
+            got=f"{len(found.stacks)} series or volumes",
+            fix=f"calque dataset init {root} -o manifest.csv, and list masks of other formats there",
+        )
+    pairs = [(tie, _only(tie, found, root)) for tie in ties]
+    _refuse_rivals(pairs, root)
+    annotated = {tie.patient for tie in ties}
+    bare = [stack for stack in found.stacks if stack.series.patient not in annotated]
+    labels = labels_of(ties)
+    every = [*((tie, stack) for tie, stack in pairs), *((None, stack) for stack in bare)]
+    ids = _ids(every, root)
+    cases = tuple(
+        _case(name, tie, stack, found.stacks, labels) for name, (tie, stack) in zip(ids, every, strict=True)
+    )
+    return Dataset(
+        name=root.resolve().name,
+        root=root,
+        layout="dicom",
+        channels=_channels([stack for _, stack in every]),
+        labels=with_ignore(labels, cases),
+        cases=tuple(sorted(cases, key=lambda case: case.id)),
+        patients="PatientID",
+    )
+
+
+def sketch(root: Path) -> tuple[Case, ...]:
+    """A case for each series and each SEG or RTSTRUCT that may belong to it; a person strikes out rows."""
+    stacks = stacks_of(root).stacks
+    ties = _ties(root)
+    pairs = [(tie, stack) for tie in ties for stack in tied_stacks(tie, stacks)]
+    drawn = {id(stack) for _, stack in pairs}
+    every = [*pairs, *((None, stack) for stack in stacks if id(stack) not in drawn)]
+    return tuple(
+        _case(name, tie, stack, stacks, None)
+        for name, (tie, stack) in zip(_ids(every, root), every, strict=True)
+    )
+
+
+def _ties(root: Path) -> list[Tie]:
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name[0] not in "._")
+    return [read_tie(path) for path in files if structures_kind(path) is not None]
+
+
+def _only(tie: Tie, found: Found, root: Path) -> Stack:
+    """The one stack that structures belong to.
+
+    Raises:
+        DatasetError: there is none, or it could be one of several.
+    """
+    fitting = tied_stacks(tie, found.stacks)
+    if len(fitting) == 1:
+        return fitting[0]
+    where = tie.path.relative_to(root).as_posix()
+    if not fitting:
+        reasons = [f"a series is refused: {item.error.what}" for item in found.refused]
+        raise ambiguous(
+            root, [f"no series fits {where}", *reasons], "the series that structures were drawn on"
+        )
+    seen = [f"{s.series.modality} {'x'.join(map(str, s.grid.shape))} {s.name}".strip() for s in fitting]
+    raise ambiguous(root, [f"{where} may belong to", *seen], "one series for each SEG or RTSTRUCT")
+
+
+def _refuse_rivals(pairs: Sequence[tuple[Tie, Stack]], root: Path) -> None:
+    holders: dict[int, list[Path]] = defaultdict(list)
+    for tie, stack in pairs:
+        holders[id(stack)].append(tie.path)
+    for paths in holders.values():
+        if len(paths) > 1:
+            names = [path.relative_to(root).as_posix() for path in paths]
+            raise ambiguous(root, names, "one SEG or RTSTRUCT for each series")
+
+
+def _case(name: str, tie: Tie | None, stack: Stack, stacks: Sequence[Stack], labels: Labels | None) -> Case:
+    held = set() if tie is None else {key_of(n) for n in tie.names}
+    known = tuple(n for n in labels.names if key_of(n) in held) if labels is not None and held else None
+    patient = stack.series.patient or stack.series.study
+    return Case(
+        id=name,
+        images=(_address(stack, stacks),),
+        label=None if tie is None else tie.path,
+        patient=f"p-{hashlib.sha256(patient.encode()).hexdigest()[:12]}",
+        annotated=None if labels is None or known == labels.names else known,
+    )
+
+
+def _address(stack: Stack, stacks: Sequence[Stack]) -> Path:
+    """The folder of its files, with "@" and the series where others lie there too."""
+    folder = _folder(stack)
+    near = [other for other in stacks if _folder(other).is_relative_to(folder)]
+    if len(near) == 1:
+        return folder
+    number, uid = stack.series.number, stack.series.uid
+    alike = {other.series.uid for other in near if other.series.number == number}
+    series = uid if number is None or len(alike) > 1 else str(number)
+    return Path(f"{folder}@{series}{'/' if stack.name else ''}{stack.name}")
+
+
+def _folder(stack: Stack) -> Path:
+    return Path(commonpath([plane.path.parent for plane in stack.slices]))
+
+
+def _ids(every: Sequence[tuple[Tie | None, Stack]], root: Path) -> list[str]:
+    """From the folder that a series and its structures share; numbered where that is not unique."""
+    names = []
+    for tie, stack in every:
+        folder = _folder(stack)
+        shared = Path(folder if tie is None else commonpath([folder, tie.path.parent]))
+        below = "" if shared == root else shared.relative_to(root).as_posix()
+        names.append(below.replace("/", "_") or root.resolve().name)
+    counts, seen = Counter(names), Counter[str]()
+    ids = []
+    for name in names:
+        seen[name] += 1
+        ids.append(name if counts[name] == 1 else f"{name}_{seen[name]}")
+    return ids
+
+
+def _channels(stacks: Sequence[Stack]) -> tuple[str, ...]:
+    if all(stack.slices[0].layout.colour for stack in stacks):
+        return RGB
+    modalities = {stack.series.modality for stack in stacks}
+    return (modalities.pop() if len(modalities) == 1 else "image",)
