@@ -65,9 +65,7 @@ def convert(
     ] = "auto",
     reference: Annotated[
         Path | None,
-        typer.Option(
-            metavar="SERIES", help="The DICOM series that was segmented or drawn on: ct/, study/@2."
-        ),
+        typer.Option(metavar="SERIES", help="The DICOM series that was segmented: ct/, study/@2."),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="MODEL|DATASET", help="What a label map's values mean.")
