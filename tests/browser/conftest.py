@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calque.errors import InputError
-from calque.evaluation import compare, evaluate
+from calque.evaluation import Rules, compare, evaluate
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.io import write_image, write_labels
@@ -73,8 +73,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         name: evaluate(
             folder / name,
             folder / "truth",
+            Rules(probabilities=folder / name),
             labels=LABELS,
-            probabilities=folder / name,
             groups=folder / "groups.csv",
         )
         for name in ("ours", "theirs")

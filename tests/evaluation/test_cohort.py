@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calque.errors import CalqueError, GeometryError, InputError, ReadError
-from calque.evaluation import evaluate
+from calque.evaluation import Rules, evaluate
 from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.io import read_labels, write_labels
@@ -93,10 +93,9 @@ def test_undeclared_values_fail_the_case(folders):
 def test_labels_patients_and_metrics_given(folders):
     scores = evaluate(
         *folders,
+        Rules(metrics=["dice", "nsd"], tolerance_mm=2.0),
         labels=LABELS,
         patients={"case.0": "p", "case.1": "p"},
-        metrics=["dice", "nsd"],
-        tolerance_mm=2.0,
     )
     assert [c.patient for c in scores.cases] == ["p", "p", "case.2"]
     assert scores.metrics == ("dice", "nsd")
@@ -124,7 +123,7 @@ def test_nothing_there(folders, tmp_path):
     with pytest.raises(InputError, match="No file of one folder"):
         evaluate(tmp_path / "others", truth)
     with pytest.raises(InputError, match="no such metric"):
-        evaluate(predicted, truth, metrics=["accuracy"])
+        evaluate(predicted, truth, Rules(metrics=["accuracy"]))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"labels": 3}', '{"labels": {"1": {}}}', '{"name": 1}'])
@@ -154,7 +153,7 @@ def test_another_grid_is_resampled_only_when_asked(folders):
     fine = Grid.from_parts((24, 24, 24), (0.5, 0.5, 0.5), origin=(-0.25, -0.25, -0.25))
     write_labels(LabelMap(cube(4, 12, size=24), fine, LABELS), predicted / "case.0.nii.gz")
     assert [f.case for f in evaluate(predicted, truth).findings.failed] == ["case.0"]
-    scores = evaluate(predicted, truth, resample=True)
+    scores = evaluate(predicted, truth, Rules(resample=True))
     assert scores.resampled == ("case.0",)
     assert scores.complete
     assert scores.case("case.0").classes["liver"].values["dice"] == 1.0
@@ -169,7 +168,7 @@ def test_what_lies_beside_a_mask_is_no_mask(folders):
         np.savez_compressed(predicted / name, probabilities=soft if k < 2 else soft[:, :-1])
     (predicted / "case.0_overlay.png").write_bytes(b"x")
     assert evaluate(predicted, truth) == before
-    scores = evaluate(predicted, truth, metrics=["dice"], probabilities=predicted)
+    scores = evaluate(predicted, truth, Rules(metrics=["dice"], probabilities=predicted))
     assert scores.metrics == ("dice", "ece", "brier")
     liver = scores.case("case.0").classes["liver"]
     assert liver.values["brier"] == pytest.approx(0.25**2 * 64 / 6**3)
@@ -178,9 +177,9 @@ def test_what_lies_beside_a_mask_is_no_mask(folders):
     (predicted / "case.0.npz").write_bytes(b"PK")
     (predicted / "case.1_probabilities.npz").unlink()
     with pytest.raises(CalqueError, match="Cannot read these probabilities"):
-        evaluate(predicted, truth, probabilities=predicted)
+        evaluate(predicted, truth, Rules(probabilities=predicted))
     with pytest.raises(InputError, match="need probabilities"):
-        evaluate(predicted, truth, metrics=["ece"])
+        evaluate(predicted, truth, Rules(metrics=["ece"]))
 
 
 def test_an_empty_prediction_adds_no_class(folders):

@@ -40,7 +40,7 @@ def compare(
 
     [dim]Example: calque compare ours/ theirs/ labelsTs/ -o comparison.html[/dim]
     """
-    from calque.evaluation import Scores, evaluate
+    from calque.evaluation import Rules, Scores, evaluate
     from calque.evaluation import compare as compare_scores
     from calque.reporting import report_comparison
 
@@ -54,10 +54,7 @@ def compare(
             else evaluate(
                 path,
                 paths[-1],
-                metrics=metric_names(metrics),
-                tolerance_mm=parse_tolerance(tolerance),
-                lesion_iou=lesion_iou,
-                resample=resample,
+                Rules(metric_names(metrics), parse_tolerance(tolerance), lesion_iou, resample),
                 workers=workers,
                 progress=screen.progress,
             )

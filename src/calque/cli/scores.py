@@ -79,7 +79,7 @@ def evaluate(
 
     [dim]Example: calque evaluate predicted/ labelsTs/ --groups patients.csv --csv scores.csv[/dim]
     """
-    from calque.evaluation import DEFAULT, write_csv
+    from calque.evaluation import DEFAULT, Rules, write_csv
     from calque.evaluation import evaluate as evaluate_masks
     from calque.evaluation.scores import Bootstrap
 
@@ -88,11 +88,7 @@ def evaluate(
     scores = evaluate_masks(
         predicted,
         truth,
-        metrics=names or DEFAULT,
-        tolerance_mm=parse_tolerance(tolerance),
-        lesion_iou=lesion_iou,
-        resample=resample,
-        probabilities=probabilities,
+        Rules(names or DEFAULT, parse_tolerance(tolerance), lesion_iou, resample, probabilities),
         manifest=manifest,
         groups=groups,
         bootstrap=Bootstrap(method=interval),

@@ -1,7 +1,7 @@
 """Figures for predicted masks: per case and class, with intervals by patient."""
 
 from calque.evaluation.case import score_case
-from calque.evaluation.cohort import evaluate
+from calque.evaluation.cohort import Rules, evaluate
 from calque.evaluation.comparison import Comparison, compare
 from calque.evaluation.metrics import DEFAULT, METRICS, Metric, metric_named
 from calque.evaluation.scores import CaseScore, Scores
@@ -14,6 +14,7 @@ __all__ = [
     "CaseScore",
     "Comparison",
     "Metric",
+    "Rules",
     "Scores",
     "compare",
     "evaluate",

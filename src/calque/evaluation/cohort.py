@@ -41,7 +41,7 @@ class Rules:
         tolerance_mm: for the normalised surface distance and boundary IoU, one for all or by class.
         lesion_iou: above which IoU two objects match.
         resample: whether a prediction on another grid is brought onto that of the truth; else it is an error.
-        probabilities: folder of `case_probabilities.npy` or `.npz`, or nnU-Net's `case.npz`, for calibration.
+        probabilities: folder of `case_probabilities.npy`, `.npz` or nnU-Net's `case.npz`; adds ece and brier.
         coding: what the truth's files store in place of label values.
         priority: of structures that overlap in a DICOM SEG or RTSTRUCT: the first of these names wins.
     """
@@ -53,6 +53,10 @@ class Rules:
     probabilities: Path | None = None
     coding: Coding = PLAIN
     priority: tuple[str, ...] = ()
+
+
+PLAIN_RULES = Rules()
+"""Every default."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,9 @@ class _Scored:
 def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     predicted: Path | str,
     truth: Path | str,
+    rules: Rules = PLAIN_RULES,
     *,
     labels: Labels | None = None,
-    metrics: Sequence[str] = DEFAULT,
-    tolerance_mm: Tolerance = 1.0,
-    lesion_iou: float = 0.5,
-    resample: bool = False,
-    probabilities: Path | str | None = None,
     patients: Mapping[str, str] | None = None,
     manifest: Path | str | None = None,
     groups: Path | str | None = None,
@@ -89,14 +89,10 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     Args:
         predicted: a folder of masks, or one file.
         truth: the same kind.
+        rules: metrics, tolerance, resampling, ...; their coding is of use with `labels` alone.
         labels: what the values mean; by default a `manifest.labels.csv` or a `dataset.json` in the folder of
             the truth or above it says so (the former also what the truth's files store), else each value N
             found is "class N".
-        metrics: see `Rules`, with the four that follow; `probabilities` adds ece and brier.
-        tolerance_mm: see `Rules`.
-        lesion_iou: see `Rules`.
-        resample: see `Rules`; `Scores.resampled` names the cases.
-        probabilities: see `Rules`.
         patients: case -> patient, for intervals by patient; others are a patient each.
         manifest: a CSV file with columns case, predicted, truth, and perhaps patient and subgroups.
         groups: a CSV file with a column case or patient; every further column makes subgroups.
@@ -108,10 +104,8 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
         InputError: a path is missing, nothing matches, or options contradict each other.
         CalqueError: no case at all could be scored; the first case's own error.
     """
-    if probabilities is not None:
-        metrics = tuple(dict.fromkeys((*metrics, *CALIBRATION)))
-    soft = None if probabilities is None else Path(probabilities)
-    rules = Rules(metrics, tolerance_mm, lesion_iou, resample, soft)
+    if rules.probabilities is not None:
+        rules = replace(rules, metrics=tuple(dict.fromkeys((*rules.metrics, *CALIBRATION))))
     listed = None if manifest is None else read_subjects(manifest)
     subjects = listed if groups is None else read_subjects(groups)
     if labels is None:
@@ -126,13 +120,13 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     scores = summarise(
         [one.case for one in scored],
         labels or _union([one.labels for one in scored]),
-        metrics=metrics,
-        tolerance_mm=tolerance_mm,
+        metrics=rules.metrics,
+        tolerance_mm=rules.tolerance_mm,
         bootstrap=bootstrap,
         findings=Findings(missing=found.missing, unexpected=found.unexpected, failed=failed),
     )
     resampled = tuple(one.case.case for one in scored if one.resampled)
-    scores = scores.model_copy(update={"lesion_iou": lesion_iou, "resampled": resampled})
+    scores = scores.model_copy(update={"lesion_iou": rules.lesion_iou, "resampled": resampled})
     return scores if subjects is None else with_groups(scores, subjects)
 
 
