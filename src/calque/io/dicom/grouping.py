@@ -11,8 +11,8 @@ from itertools import pairwise
 import numpy as np
 
 from calque.errors import CalqueError, GeometryError, ReadError
-from calque.io.dicom.headers import Plane
 from calque.io.dicom.lattice import ORIENTATION, Lattice, arrange, normal_of, require_sound
+from calque.io.dicom.planes import Plane
 
 Key = Callable[[Plane], Hashable]
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from calque.errors import CalqueError, GeometryError
 from calque.geometry import Grid, Shape
-from calque.io.dicom.headers import Plane
 from calque.io.dicom.model import Slice
+from calque.io.dicom.planes import Plane
 
 ORIENTATION = 2e-4
 """How far cosines of one stack may differ: 0.05 mm at the far side of a body."""
