@@ -10,7 +10,7 @@ from tests.support.dicom_series import oblique, phantom, write_series
 from tests.support.dicom_structures import contour, write_rtstruct, write_seg
 
 from calque.errors import GeometryError
-from calque.evaluation import evaluate
+from calque.evaluation import Rules, evaluate
 from calque.image import LabelMap
 from calque.io import write_labels
 from calque.labels import Labels
@@ -18,6 +18,7 @@ from calque.labels import Labels
 SHAPE = (6, 12, 10)
 GRID = oblique(SHAPE)
 LABELS = Labels.from_names({"thing": 1})
+DICE = Rules(metrics=("dice",))
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_seg_is_scored_on_the_grid_of_the_prediction(truth: np.ndarray, tmp_pa
     write_seg(tmp_path / "truth" / "a.dcm", files, {"thing": truth > 0}, "BINARY")
     guess = truth.copy()
     guess[5, :2, :10] = 1
-    scores = evaluate(predicted(tmp_path / "pred", guess), tmp_path / "truth", metrics=("dice",))
+    scores = evaluate(predicted(tmp_path / "pred", guess), tmp_path / "truth", DICE)
     assert scores.labels.names == ("thing",)
     assert scores.cases[0].classes["thing"].values["dice"] == pytest.approx(2 * 40 / (40 + 60))
 
@@ -49,7 +50,7 @@ def test_an_rtstruct_is_scored_on_the_grid_of_the_prediction(truth: np.ndarray, 
     corners = [(2.5, 1.5), (2.5, 5.5), (7.5, 5.5), (7.5, 1.5)]
     contours = [contour(GRID.to_world(np.array([(k, *c) for c in corners]))) for k in (2, 3)]
     write_rtstruct(tmp_path / "truth" / "a.dcm", {"thing": contours})
-    scores = evaluate(predicted(tmp_path / "pred", truth), tmp_path / "truth", metrics=("dice",))
+    scores = evaluate(predicted(tmp_path / "pred", truth), tmp_path / "truth", DICE)
     assert scores.cases[0].classes["thing"].values["dice"] == 1.0
 
 
@@ -57,7 +58,7 @@ def test_a_predicted_seg_against_a_nifti(truth: np.ndarray, tmp_path: Path) -> N
     files = write_series(tmp_path / "ct", phantom(SHAPE))
     write_seg(tmp_path / "pred" / "a.dcm", files, {"thing": truth > 0}, "LABELMAP")
     known = tmp_path / "truth"
-    scores = evaluate(tmp_path / "pred", predicted(known, truth), labels=LABELS, metrics=("dice",))
+    scores = evaluate(tmp_path / "pred", predicted(known, truth), DICE, labels=LABELS)
     assert scores.cases[0].classes["thing"].values["dice"] == 1.0
 
 
@@ -73,7 +74,7 @@ def test_the_table_of_labels_beside_the_truth_decides_overlaps(truth: np.ndarray
     folder = tmp_path / "pred"
     folder.mkdir()
     write_labels(LabelMap(truth + inner, GRID, labels), folder / "a.nii.gz")
-    scores = evaluate(folder, tmp_path / "truth", metrics=("dice",))
+    scores = evaluate(folder, tmp_path / "truth", DICE)
     assert [c.values["dice"] for c in scores.cases[0].classes.values()] == [1.0, 1.0]
 
 
@@ -85,5 +86,5 @@ def test_another_grid_is_refused_and_never_resampled(truth: np.ndarray, tmp_path
         evaluate(
             predicted(tmp_path / "pred", np.ones(other.shape, np.uint8), other),
             tmp_path / "truth",
-            metrics=("dice",),
+            DICE,
         )
