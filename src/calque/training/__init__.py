@@ -1,7 +1,9 @@
 """From a dataset and a plan to a model."""
 
 from calque.training.crossval import cross_validate
+from calque.training.extend import More, extend
 from calque.training.fold import require_free, train
 from calque.training.options import TrainOptions
+from calque.training.until import Until
 
-__all__ = ["TrainOptions", "cross_validate", "require_free", "train"]
+__all__ = ["More", "TrainOptions", "Until", "cross_validate", "extend", "require_free", "train"]

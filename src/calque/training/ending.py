@@ -29,6 +29,8 @@ QUICK_CASES = 20
 FEWEST_QUICK = 4
 LOOKS = 12
 """Quick validations in a run, at most."""
+JUDGED_LOOKS = 30
+"""Where they decide when the run ends."""
 QUICK_SHARE = 0.04
 """Of the time, for all quick validations."""
 MARGIN = 1.05

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from calque.training.ending import (
     study_runs,
 )
 from calque.training.ensemble import ensemble, fold_card
+from calque.training.grow import GROWN
 from calque.training.keeper import Keeper
 from calque.training.memory import keep_freed_memory
 from calque.training.options import TrainOptions
@@ -38,6 +39,7 @@ from calque.training.recovery import Rescue, run_to_end
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
 from calque.training.state import TrainingState, fresh_state, load_state
+from calque.training.until import Judge
 from calque.training.validate import QuickValidator, average_network, score_whole, study, validate
 from calque.training.watch import Watch
 
@@ -106,9 +108,14 @@ def train(
 def choose_split(dataset: Dataset, options: TrainOptions, store: Store) -> Split:
     """Deal the annotated cases by patient; equal images stay together, rare classes are spread.
 
+    A run that is resumed keeps its split.
+
     Raises:
-        InputError: there is no such fold.
+        InputError: there is no such fold, or a case of the run is gone.
     """
+    kept = RunFolder(store.folder.parent).fold(options.fold).split
+    if options.resume and kept.exists():
+        return _split_again(Split.read(kept), dataset, kept)
     if options.fold == "all":
         return Split(train=tuple(case.id for case in dataset.annotated), validation=())
     found = store.contents()
@@ -123,6 +130,18 @@ def choose_split(dataset: Dataset, options: TrainOptions, store: Store) -> Split
         raise InputError("There is no such fold", expected=f"0 to {len(folds) - 1}, or all", got=options.fold)
     fold = folds[options.fold]
     return Split(train=fold.train, validation=fold.validation)
+
+
+def _split_again(split: Split, dataset: Dataset, where: Path) -> Split:
+    gone = {*split.train, *split.validation} - {case.id for case in dataset.annotated}
+    if gone:
+        raise InputError(
+            "Cases of this run are not in the data set any more",
+            where=where,
+            got=", ".join(sorted(gone)[:10]),
+            fix="give the data set that the run was started with, or train anew in another folder",
+        )
+    return split
 
 
 def require_free(run: Path | str, options: TrainOptions) -> None:
@@ -179,6 +198,9 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
     if options.resume and folder.checkpoint.exists():
         load_state(state, folder.checkpoint)
         clock.before += state.seconds
+    if state.schedule is not None:
+        plan = plan.model_copy(update={"schedule": state.schedule})
+        setting = replace(setting, plan=plan)
     rehearsal = _rehearsal(setting, state)
     pace = _pace(setting, state, clock, rehearsal)
     contents = find_contents(setting.dataset, plan, setting.store)
@@ -194,6 +216,8 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
     keeper = Keeper(state, folder.checkpoint, options.checkpoint_seconds, progress.say)
     with Watch(keeper, plan.labels, folder, quick, pace, progress) as watch:
         watch.follow(lambda share: _keep_reserve(setting, pace, rehearsal, share))
+        if options.until is not None:
+            watch.judge = Judge(options.until, state, pace)
         run_to_end(state, sampler, pace, rescue, watch)
         pace.finish(state.step)
     if state.step == 0:
@@ -231,7 +255,7 @@ def _pace(setting: Setting, state: TrainingState, clock: Clock, rehearsal: Rehea
     """
     plan = setting.plan
     if plan.schedule.steps is not None:
-        return CountedPace(plan.schedule, state.knots, clock, end=state.end)
+        return CountedPace(plan.schedule, state.knots, clock)
     kept = reserve(plan, rehearsal, len(setting.split.validation))
     if state.step == 0 and kept >= (plan.schedule.seconds or 0):
         raise PlanError(
@@ -241,7 +265,7 @@ def _pace(setting: Setting, state: TrainingState, clock: Clock, rehearsal: Rehea
             fix="give a larger --budget, or more --folds (fewer cases validate then)",
         )
     guess = plan.forecast.step_seconds if plan.forecast else 1.0
-    return TimedPace(plan.schedule, state.knots, clock, reserve=kept, guess=guess, end=state.end)
+    return TimedPace(plan.schedule, state.knots, clock, reserve=kept, guess=guess)
 
 
 def _keep_reserve(setting: Setting, pace: Pace, rehearsal: Rehearsal, share: float) -> None:
@@ -281,14 +305,16 @@ def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Prog
         learned = _study(setting, state, clock, each, progress)
     weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
     card = fold_card(setting, state, scores)
-    write_text_atomic(setting.folder.repeat, _repeatable(plan, state).to_json())
+    if not any(line.startswith(GROWN) for line in state.story):  # its first steps saw other cases
+        write_text_atomic(setting.folder.repeat, _repeatable(plan, state).to_json())
     Model(plan, (weights,), card.model_copy(update={"learned": learned})).save(setting.folder.model)
 
 
 def _study(setting: Setting, state: TrainingState, clock: Clock, each: float, progress: Progress) -> Learned:
     """As many cases as the plan wishes, or in a budget as many as its rest suffices for."""
     plan, cases = setting.plan, setting.split.validation
-    end = None if plan.schedule.seconds is None else (state.end or plan.schedule.seconds) - CLOSING
+    seconds = (state.schedule or plan.schedule).seconds
+    end = None if seconds is None else seconds - CLOSING
     rest = Rest(clock, end, each, study_runs(plan))
     number = rest.cases(len(cases))
     if number == 0:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
+from calque.training.until import Until
 from calque.value import Value
 
 
@@ -19,6 +20,7 @@ class TrainOptions(Value):
         resume: go on from the checkpoint that is there.
         device: "auto" takes CUDA where there is one.
         spent: seconds of the plan's budget that were used before (checking, planning, preparing).
+        until: ends the run before its budget: at a Dice, or when the curve is flat.
         checkpoint_seconds: between two checkpoints: what a kill can cost.
     """
 
@@ -28,4 +30,5 @@ class TrainOptions(Value):
     resume: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     spent: NonNegativeFloat = 0.0
+    until: Until | None = None
     checkpoint_seconds: NonNegativeFloat = 60.0

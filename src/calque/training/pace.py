@@ -109,6 +109,12 @@ class Pace(ABC):
         self.shorten(step, share)
         self.turn(step, progress=max(share, self.progress(step)))
 
+    def schedule_now(self) -> Schedule:
+        """The schedule with the end as it is now; the knots are kept apart."""
+        timed = self.schedule.seconds is not None
+        end = {"seconds": self.end} if timed else {"steps": round(self.end)}
+        return self.schedule.model_copy(update={**end, "knots": ()})
+
     def finish(self, step: int) -> None:
         """No step follows; a run that is resumed knows it."""
         self.turn(step, progress=1.0)
@@ -121,11 +127,10 @@ class CountedPace(Pace):
         schedule: with `steps`, and the knots of the run that is repeated, if any.
         knots: of the run so far; empty: a new run.
         clock: for the record.
-        end: the number of steps, where it is not the schedule's.
     """
 
-    def __init__(self, schedule: Schedule, knots: list[Knot], clock: Clock, end: float | None = None) -> None:
-        super().__init__(schedule, knots, clock, end or float(schedule.steps or 0))
+    def __init__(self, schedule: Schedule, knots: list[Knot], clock: Clock) -> None:
+        super().__init__(schedule, knots, clock, float(schedule.steps or 0))
         if not knots:
             knots.extend(schedule.knots or (Knot(left=self.end),))
 
@@ -157,7 +162,6 @@ class TimedPace(Pace):
         clock: of all sittings.
         reserve: seconds that follow the last step; may be set anew at any time.
         guess: seconds of a step, before one was made.
-        end: seconds, where they are not the schedule's.
     """
 
     def __init__(
@@ -168,9 +172,8 @@ class TimedPace(Pace):
         *,
         reserve: float = 0.0,
         guess: float = 1.0,
-        end: float | None = None,
     ) -> None:
-        super().__init__(schedule, knots, clock, end or schedule.seconds or 0.0)
+        super().__init__(schedule, knots, clock, schedule.seconds or 0.0)
         self.reserve, self._guess = reserve, guess
         self._begun = self._asked = clock.seconds()
         if not knots:

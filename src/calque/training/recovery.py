@@ -70,14 +70,14 @@ def run_to_end(state: TrainingState, sampler: Sampler, pace: Pace, rescue: Rescu
 
 
 def _go_back(state: TrainingState, pace: Pace, rescue: Rescue, watch: Watch, problem: DivergedError) -> None:
-    failed, end, story = state.step, state.end, list(state.story)
+    failed, schedule, story = state.step, state.schedule, list(state.story)
     factor = FACTOR * pace.knot(failed).factor
     spent = pace.progress(failed) if isinstance(pace, TimedPace) else None  # time does not come back
     if rescue.folder.checkpoint.exists():
         load_state(state, rescue.folder.checkpoint)
     else:
         start_again(state, rescue.plan, rescue.seed)
-    state.end, state.story[:], state.seconds = end, story, pace.clock.seconds()
+    state.schedule, state.story[:], state.seconds = schedule, story, pace.clock.seconds()
     pace.turn(state.step, progress=spent, factor=factor)
     watch.rewound(
         f"The loss was not a number ({problem.where}): training goes back to step {state.step} "

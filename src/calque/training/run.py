@@ -107,6 +107,18 @@ class DatasetRecord(Value):
             rule=dataset.rule,
         )
 
+    def dataset(self) -> Dataset:
+        """The data set again; the files must still be where they were."""
+        return Dataset(
+            name=self.name,
+            root=Path(self.root),
+            layout=self.layout,
+            channels=self.channels,
+            labels=self.labels,
+            cases=tuple(record.case() for record in self.cases),
+            rule=self.rule,
+        )
+
 
 def _absolute(path: Path) -> str:
     """Reports are made from other folders than training was started in."""

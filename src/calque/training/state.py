@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeFloat, NonNegativeInt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from calque.errors import TrainingError
 from calque.io import atomic_path
 from calque.nets import build, channels_last
-from calque.planning import Knot, Optimiser, Plan
+from calque.planning import Knot, Optimiser, Plan, Schedule
 from calque.value import Value
 
 
@@ -26,7 +26,7 @@ class Note(Value):
     step: NonNegativeInt
     seconds: NonNegativeFloat
     knots: tuple[Knot, ...] = ()
-    end: PositiveFloat | None = None
+    schedule: Schedule | None = None
     story: tuple[str, ...] = ()
 
 
@@ -41,7 +41,7 @@ class TrainingState:
         step: steps done.
         seconds: time that training has taken, validation included.
         knots: how it went so far; see `calque.training.pace`.
-        end: seconds or steps at which it ends, where that is not the plan's end.
+        schedule: that rules in place of the plan's: after an extension, or where it was ended early.
         story: what happened to it that its card should tell.
     """
 
@@ -51,7 +51,7 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     knots: list[Knot] = field(default_factory=list)
-    end: float | None = None
+    schedule: Schedule | None = None
     story: list[str] = field(default_factory=list)
 
     @torch.no_grad()
@@ -105,7 +105,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         step=state.step,
         seconds=state.seconds,
         knots=tuple(state.knots),
-        end=state.end,
+        schedule=state.schedule,
         story=tuple(state.story),
     )
     with atomic_path(path) as aside:
@@ -132,7 +132,7 @@ def load_state(state: TrainingState, path: Path) -> None:
     _fill(dict(state.network.named_parameters()), parts["weights"], path)
     _fill(state.average, parts["average"], path)
     _fill_moments(state.optimiser, parts["moments"])
-    state.step, state.seconds, state.end = note.step, note.seconds, note.end
+    state.step, state.seconds, state.schedule = note.step, note.seconds, note.schedule
     state.knots[:], state.story[:] = note.knots, note.story
 
 

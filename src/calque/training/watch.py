@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -16,7 +16,7 @@ from calque.errors import ModelError
 from calque.labels import Labels
 from calque.progress import Progress
 from calque.training.curves import draw_curves, mean_dice, sparkline
-from calque.training.ending import LOOKS, QUICK_SHARE
+from calque.training.ending import JUDGED_LOOKS, LOOKS, QUICK_SHARE
 from calque.training.facts import line
 from calque.training.keeper import Keeper
 from calque.training.loop import Hooks, diverged
@@ -58,6 +58,8 @@ class Watch:
         self._spent = 0.0
         self._stack = ExitStack()
         self._followers: list[Callable[[float], None]] = []
+        self.judge: Callable[[Sequence[HistoryRow]], str | None] | None = None
+        """Asked after each quick validation; its answer is why the run ends early."""
 
     @property
     def hooks(self) -> Hooks:
@@ -101,7 +103,8 @@ class Watch:
         note = line(step, self._losses[-1], self._pace.step_seconds, left, self._history.rows)
         self._bar.advance(spent - self._spent, note=note)
         before, self._spent = self._pace.progress(step - 1), spent
-        if marks_passed(spent, LOOKS) > marks_passed(before, LOOKS) and self._affordable():
+        looks = LOOKS if self.judge is None else JUDGED_LOOKS
+        if marks_passed(spent, looks) > marks_passed(before, looks) and self._affordable():
             self._look(rate, spent)
         elif step % 10 == 0:
             self._add_row(rate)
@@ -110,6 +113,8 @@ class Watch:
         self._keeper.after_step()
 
     def _affordable(self) -> bool:
+        if self.judge is not None and self._pace.schedule.steps is not None:
+            return True  # what is timed must not decide where a run by steps ends
         return self._look_cost <= QUICK_SHARE * (time.monotonic() - self._started)
 
     def _look(self, rate: float, spent: float) -> None:
@@ -128,6 +133,10 @@ class Watch:
         self._progress.say(
             f"{spent:4.0%}  step {self._state.step}  Dice {means[-1]:.3f} {sparkline(means)}  ({each})"
         )
+
+        verdict = self.judge(self._history.rows) if self.judge is not None else None
+        if verdict is not None:
+            self.event(verdict)
 
     def _add_row(self, rate: float, dice: dict[str, float] | None = None, event: str | None = None) -> None:
         finite = [loss for loss in self._losses if math.isfinite(loss)]

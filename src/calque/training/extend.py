@@ -1,0 +1,123 @@
+"""Going on with a finished run from where its learning rate began to fall, also with more cases."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Self
+
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from calque.dataset import Dataset
+from calque.errors import InputError, PlanError
+from calque.io import write_text_atomic
+from calque.model import Model
+from calque.planning import Knot, Plan, Schedule
+from calque.preparation import prepare
+from calque.progress import SILENT, Progress
+from calque.training.fold import choose_device, train
+from calque.training.grow import Grown, join, settle
+from calque.training.options import TrainOptions
+from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
+from calque.training.state import TrainingState, fresh_state, load_state, save_state
+from calque.value import Value
+
+
+class More(Value):
+    """How much longer: `seconds`, everything included, or `steps`."""
+
+    seconds: PositiveFloat | None = None
+    steps: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _one_ruler(self) -> Self:
+        if (self.seconds is None) == (self.steps is None):
+            raise ValueError("give either seconds or steps")
+        return self
+
+
+def extend(
+    run: Path | str,
+    more: More,
+    add: Dataset | None = None,
+    options: TrainOptions | None = None,
+    progress: Progress = SILENT,
+) -> Model:
+    """Train on from the state before the decay: warm-up is over, the rate stays, and falls at the new end.
+
+    Validation patients stay where they are; new cases of theirs validate, too, all others train. A case whose
+    image is there already is left out. Killed, it goes on with `train(..., options with resume)`.
+
+    Args:
+        run: a folder in which the fold of the options is finished.
+        more: time or steps on top of those before the decay.
+        add: cases that join.
+        options: fold, seed, device; `resume` is set by itself.
+        progress: shows what `train` shows.
+
+    Raises:
+        InputError: the fold is not finished here, or left no state before its decay.
+        DatasetError: the new data do not go with the old ones.
+    """
+    begun, options = time.monotonic(), options or TrainOptions()
+    folder = RunFolder(Path(run))
+    fold = folder.fold(options.fold)
+    _require_finished(fold)
+    plan = Plan.read(folder.plan, error=PlanError)
+    dataset = DatasetRecord.read(folder.dataset).dataset()
+    grown = None if add is None else _grow(dataset, add, fold, plan, progress)
+    state = fresh_state(plan, options.seed, choose_device(options))
+    load_state(state, fold.stable)
+    _turn(state, plan, more)
+    if grown is not None:
+        dataset = grown.dataset
+        state.story.append(grown.in_words())
+        write_text_atomic(folder.dataset, DatasetRecord.of(dataset).to_json())
+        write_text_atomic(fold.split, grown.split.to_json())
+    for sentence in state.story[-2:]:
+        progress.say(sentence)
+    save_state(state, fold.checkpoint)
+    fold.model.unlink()  # from here on it is a run that is not finished; the run's own model stays until then
+    spent = options.spent + time.monotonic() - begun
+    again = options.model_copy(update={"resume": True, "spent": spent})
+    return train(dataset, plan, run, again, progress)
+
+
+def _require_finished(fold: FoldFolder) -> None:
+    if not fold.model.exists():
+        raise InputError(
+            "This fold is not finished", where=fold.path, fix="finish it with --resume, or begin it"
+        )
+    if not fold.stable.exists():
+        raise InputError(
+            "This fold left no state from before its learning rate fell",
+            where=fold.stable,
+            fix="train anew, with a schedule that has a decay",
+        )
+
+
+def _grow(dataset: Dataset, add: Dataset, fold: FoldFolder, plan: Plan, progress: Progress) -> Grown:
+    joined = join(dataset, add)
+    store = prepare(joined, plan, RunFolder(fold.path.parent).prepared, progress=progress)
+    digests = {name: record.digest for name, record in store.contents().items()}
+    return settle(dataset, joined, Split.read(fold.split), digests)
+
+
+def _turn(state: TrainingState, plan: Plan, more: More) -> None:
+    """Set the new end; what is behind becomes its share of the longer run."""
+    step, schedule = state.step, state.schedule or plan.schedule
+    if more.seconds is not None:
+        spent, rest, left = state.seconds, more.seconds, more.seconds * step / max(state.seconds, 1e-3)
+        ruler: dict[str, float | None] = {"seconds": spent + rest, "steps": None}
+        words = f"{rest / 60:g} minutes"
+    else:
+        steps = more.steps or 0
+        spent, rest, left = float(step), float(steps), float(steps)
+        ruler = {"seconds": None, "steps": step + steps}
+        words = f"{steps} steps"
+    state.schedule = Schedule.model_validate(schedule.model_dump() | ruler | {"knots": ()})
+    progress = max(spent / (spent + rest), schedule.warmup)
+    last = state.knots[-1] if state.knots else Knot(left=1.0)
+    knot = last.model_copy(update={"step": step, "progress": progress, "left": max(1.0, left)})
+    state.knots[:] = [old for old in state.knots if old.step < step] + [knot]
+    state.story.append(f"Extended by {words} from step {step}")
