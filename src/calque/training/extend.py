@@ -18,7 +18,15 @@ from calque.progress import SILENT, Progress
 from calque.training.fold import choose_device, train
 from calque.training.grow import Grown, join, settle
 from calque.training.options import TrainOptions
-from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
+from calque.training.run import (
+    DatasetRecord,
+    FoldFolder,
+    History,
+    HistoryRow,
+    RunFolder,
+    Split,
+    read_history,
+)
 from calque.training.state import TrainingState, fresh_state, load_state, save_state
 from calque.value import Value
 
@@ -74,13 +82,20 @@ def extend(
         state.story.append(grown.in_words())
         write_text_atomic(folder.dataset, DatasetRecord.of(dataset).to_json())
         write_text_atomic(fold.split, grown.split.to_json())
-    for sentence in state.story[-2:]:
-        progress.say(sentence)
+    _tell(state, fold, 1 if grown is None else 2, progress)
     save_state(state, fold.checkpoint)
     fold.model.unlink()  # from here on it is a run that is not finished; the run's own model stays until then
     spent = options.spent + time.monotonic() - begun
     again = options.model_copy(update={"resume": True, "spent": spent})
     return train(dataset, plan, run, again, progress)
+
+
+def _tell(state: TrainingState, fold: FoldFolder, sentences: int, progress: Progress) -> None:
+    """The end of the story goes to the user and into the history, which forgets what it had of the decay."""
+    history = History(fold.history, read_history(fold.history, until=state.step))
+    for sentence in state.story[-sentences:]:
+        progress.say(sentence)
+        history.add(HistoryRow(step=state.step, seconds=state.seconds, loss=None, rate=0.0, event=sentence))
 
 
 def _require_finished(fold: FoldFolder) -> None:
