@@ -179,7 +179,7 @@ def load(folder: Path, senders: str) -> dict[str, Any]:
     """Series from several senders at once; the node is killed in the middle and started again."""
     folders = sorted((folder / "series").iterdir())
     waiting = list(folders)
-    lock, stored = threading.Lock(), threading.Semaphore(0)
+    lock = threading.Lock()
 
     def send() -> None:
         while True:
@@ -189,7 +189,7 @@ def load(folder: Path, senders: str) -> dict[str, Any]:
                 one = waiting.pop()
             while not store(sorted(one.glob("*.dcm")), 11112, "CALQUE"):
                 time.sleep(random.uniform(0.1, 0.5))  # noqa: S311
-            stored.release()
+            time.sleep(random.uniform(0.1, 0.5))  # noqa: S311
 
     begun = time.monotonic()
     with orthanc(folder / "a", 4242, 8042) as server:
@@ -201,8 +201,7 @@ def load(folder: Path, senders: str) -> dict[str, Any]:
         threads = [threading.Thread(target=send) for _ in range(int(senders))]
         for thread in threads:
             thread.start()
-        for _ in range(len(folders) // 2):
-            stored.acquire()
+        until(lambda: server.count("SEG") >= max(1, len(folders) // 4), 200, "nothing before the kill")
         node.kill()
         killed = server.count("SEG")
         node.start()

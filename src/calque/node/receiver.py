@@ -117,6 +117,9 @@ class Receiver:
     def _closed(self, event: Event) -> None:
         self._arriving.forget(event.assoc)
         self._book.close(event.assoc)
+        if event.assoc.requestor.primitive is None:
+            # It waits for a request that can no longer come, for half a minute, and counts as an association.
+            event.assoc.dul.to_user_queue.put(None)
 
     def _known(self, address: str) -> bool:
         allow = self._listening.allow
