@@ -11,7 +11,7 @@ from calque.errors import CalqueError, GeometryError, InputError, ReadError
 from calque.evaluation import Rules, evaluate
 from calque.geometry import Grid
 from calque.image import LabelMap
-from calque.io import read_labels, write_labels
+from calque.io import read_labels, write_labels, write_png
 from calque.labels import Labels
 
 from .maps import LABELS, cube, label_map
@@ -180,6 +180,27 @@ def test_what_lies_beside_a_mask_is_no_mask(folders):
         evaluate(predicted, truth, Rules(probabilities=predicted))
     with pytest.raises(InputError, match="need probabilities"):
         evaluate(predicted, truth, Rules(metrics=["ece"]))
+
+
+def test_probabilities_as_predict_writes_them(folders):
+    predicted, truth = folders
+    soft = np.zeros((2, 12, 12, 12), np.float32)
+    soft[0], soft[1] = 1 - cube(2, 6) * 0.75, cube(2, 6) * 0.75
+    for k in range(3):
+        np.save(predicted / f"case.{k}_probabilities.npy", soft)
+    scores = evaluate(predicted, truth, Rules(metrics=["dice"], probabilities=predicted))
+    assert [case.case for case in scores.cases] == ["case.0", "case.1", "case.2"]
+    assert scores.case("case.0").classes["liver"].values["brier"] == pytest.approx(0.25**2 * 64 / 6**3)
+    (predicted / "case.1_probabilities.npy").write_bytes(b"PK")
+    failed = evaluate(predicted, truth, Rules(probabilities=predicted)).findings.failed
+    assert [f.case for f in failed] == ["case.1"]
+
+
+def test_pictures_of_unknown_scale_are_in_pixels(tmp_path):
+    for folder in ("predicted", "truth"):
+        (tmp_path / folder).mkdir()
+        write_png(np.eye(12, dtype=np.uint8)[..., None].repeat(3, axis=2), tmp_path / folder / "a.png")
+    assert not evaluate(tmp_path / "predicted", tmp_path / "truth").spacing_known
 
 
 def test_an_empty_prediction_adds_no_class(folders):
