@@ -30,7 +30,7 @@ CASES = (
     (1000, 1.5, 118),
     (2000, 1.5, 118),
 )
-LIMITS = {3.0: "4GB", 1.5: "8GB"}
+LIMITS = {3.0: 4 * 2**30, 1.5: 8 * 2**30}  # for 1000 slices; image and labels grow with longer scans
 PLANE, VOXEL = (512, 512), (1.0, 0.75, 0.75)
 
 
@@ -88,16 +88,15 @@ def make(folder: Path, slices: int, spacing: float, classes: int) -> tuple[Path,
     return folder / "model.calque", folder / "scan.nii.gz"
 
 
-def predict(model: Path, scan: Path, limit: str) -> dict[str, float]:
+def predict(model: Path, scan: Path, limit: int) -> dict[str, float]:
     """What `calque predict --memory` does, and what it took."""
-    from calque.cli.options import parse_size
     from calque.io import read_header
     from calque.model import Model
     from calque.prediction import PredictOptions
     from calque.prediction import predict as predict_files
 
     begin = time.perf_counter()
-    options = PredictOptions(memory=parse_size(limit), precision="f32", mirror="off", cache=scan.parent)
+    options = PredictOptions(memory=limit, precision="f32", mirror="off", cache=scan.parent)
     predictor = Model.load(model).predictor(options)
     forecast = predictor.forecast(read_header(scan).grid, 2)
     result = predict_files(predictor, scan, scan.parent / "out")
@@ -118,7 +117,8 @@ def main(slices: int, spacing: float, classes: int) -> None:
         what = f"pathlib.Path({place!r}), {slices}, {spacing}, {classes}"
         maker = f"import bench_memory, pathlib; bench_memory.make({what})"
         subprocess.run([sys.executable, "-c", maker], check=True, cwd=Path(__file__).parent)
-        found = predict(folder / "model.calque", folder / "scan.nii.gz", LIMITS[spacing])
+        limit = LIMITS[spacing] + 3 * max(0, slices - 1000) * PLANE[0] * PLANE[1]
+        found = predict(folder / "model.calque", folder / "scan.nii.gz", limit)
     print(json.dumps({"slices": slices, "spacing": spacing, "classes": classes, **found}))
 
 

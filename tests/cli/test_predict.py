@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from calque.cli.app import run
 from calque.geometry import Grid
-from calque.io import read_image, read_labels, write_image
+from calque.io import atomic, read_image, read_labels, write_image
 from calque.model import Card, Model
 from calque.nets import build
+from calque.prediction import cohort
 from calque.prediction.ledger import NAME
 
 from ..prediction.fakes import image_on
@@ -103,3 +105,62 @@ def test_export(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["network"] == str(out / "network.onnx")
     assert run(arguments) == 2
     assert "already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sickness", ["cut", "channels", "zeros", "NaN", "vanishes", "full disk"])
+def test_bad_input_is_named_per_case_and_the_rest_is_done(
+    sickness: str,
+    model: Path,
+    scans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, sick = tmp_path / "out", scans / "case0.nii.gz"
+    said = {
+        "cut": "case0.nii.gz",
+        "channels": "channel",
+        "zeros": "nothing but zeros",
+        "NaN": "finite",
+        "vanishes": "no such",
+        "full disk": "disk is full",
+    }[sickness]
+    arrays = {
+        "channels": np.ones((2, *GRID.shape), np.float32),
+        "zeros": np.zeros(GRID.shape, np.float32),
+        "NaN": np.full(GRID.shape, np.nan, np.float32),
+    }
+    if sickness == "cut":
+        sick.write_bytes(sick.read_bytes()[:200])
+    elif sickness in arrays:
+        write_image(image_on(GRID, arrays[sickness]), sick)
+    else:
+        _strike(sickness, sick, monkeypatch)
+    assert run(call(model, scans, out, "--engine", "torch")) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [failure["case"] for failure in found["failed"]] == ["case0"]
+    assert said.casefold() in found["failed"][0]["error"].casefold()
+    assert [done["case"] for done in found["done"]] == ["case1"]
+    assert {path.name for path in out.iterdir()} == {"case1.nii.gz", NAME}
+
+
+def _strike(sickness: str, sick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that goes while the program runs, or a disk that has no room for its label map."""
+    place, name = (cohort, "read_scan") if sickness == "vanishes" else (atomic, "_flush")
+    real = getattr(place, name)
+
+    def struck(what: Path | tuple[Path, ...], *more: object) -> object:
+        if sickness == "vanishes" and isinstance(what, tuple) and sick in what:
+            sick.unlink()
+        if sickness == "full disk" and isinstance(what, Path) and what.name.endswith(sick.name):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(what, *more)
+
+    monkeypatch.setattr(place, name, struck)
+
+
+def test_a_corrupt_model_is_refused(model: Path, scans: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.calque"
+    broken.write_bytes(model.read_bytes()[:-200])
+    assert run(call(broken, scans, tmp_path / "out")) != 0
+    assert not (tmp_path / "out").exists()

@@ -32,7 +32,11 @@ def threshold_plan(channels: tuple[str, ...] = ("MR",), **changes) -> Plan:
         "crop": "none",
         "image_order": 1,
     }
-    return make_plan(channels, **{**fields, **changes})
+    plan = make_plan(channels, **{**fields, **changes})
+    if "network" in changes:
+        return plan
+    # wider than twice its outputs: nobody asks a fake for its last layer
+    return plan.model_copy(update={"network": plan.network.model_copy(update={"features": (8, 8)})})
 
 
 def random_grid(rng: np.random.Generator, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Grid:

@@ -101,8 +101,13 @@ def test_a_last_layer_makes_the_logits_of_the_whole(config):
 
 def test_features_are_carried_where_they_are_fewer_than_classes():
     many = CONFIG.model_copy(update={"outputs": 9})
-    assert [carried(many, members) for members in (1, 2, 3)] == [4, 8, None]
-    assert carried(CONFIG, 1) is None
+    assert [carried(many, members, "f32") for members in (1, 2, 3)] == [4, 8, None]
+    assert carried(CONFIG, 1, "f32") is None
+
+
+def test_bf16_leaves_the_last_layer_out_where_it_costs_little():
+    assert carried(CONFIG, 1, "bf16") == 4  # of 3 outputs
+    assert carried(CONFIG, 2, "bf16") is None
 
 
 def test_another_network_cannot_be_taken_apart():

@@ -12,7 +12,7 @@ from calque.planning import Plan
 from calque.planning.cost import layers
 from calque.prediction import decide, restore, windows
 from calque.prediction.last_layer import carried
-from calque.prediction.options import PredictOptions
+from calque.prediction.options import Precision, PredictOptions
 from calque.prediction.tiling import Tiling, window_starts
 from calque.preparation import rows
 from calque.preparation.case import plan_placement
@@ -41,7 +41,7 @@ class Load:
     """
 
     engine: str
-    precision: str
+    precision: Precision
     windows: int
     members: int
     window_seconds: float | None = None
@@ -80,7 +80,9 @@ def forecast(
     """
     placement = plan_placement(grid, plan)
     shape, outputs = placement.prepared.shape, plan.network.outputs
-    held = 4 * (carried(plan.network, load.members) or outputs)  # bytes of a voxel, until a label is decided
+    held = 4 * (
+        carried(plan.network, load.members, load.precision) or outputs
+    )  # bytes of a voxel, until a label is decided
     axis = rows.stream_axis(shape, plan.patch)
     z, y, x = (max(n, p) for n, p in zip(shape, plan.patch, strict=True))
     padded = (z, y, x)

@@ -19,6 +19,7 @@ from calque.errors import ModelError
 from calque.heads import Decoder
 from calque.nets import NetworkConfig, is_unet
 from calque.nets.unet import UNet
+from calque.prediction.options import Precision
 
 _BLOCK = 2**15  # voxels: their logits stay in the processor's cache
 
@@ -65,10 +66,15 @@ class Ensemble(nn.Module):
         return mean / len(self.networks) if len(self.networks) > 1 else mean
 
 
-def carried(config: NetworkConfig, members: int) -> int | None:
-    """Features per voxel of an ensemble where these are fewer than its classes, else None."""
+def carried(config: NetworkConfig, members: int, precision: Precision) -> int | None:
+    """Features per voxel of an ensemble where the last layer is left out of engines, else None.
+
+    It is where features are fewer than outputs. With bf16 also where they are not more than twice as many: in
+    f32 the last layer halves what bf16 changes, for logits that are rounded tie where they should not.
+    """
     features = config.features[0] * members
-    return features if is_unet(config) and features < config.outputs else None
+    few = features < config.outputs or (precision == "bf16" and features <= 2 * config.outputs)
+    return features if is_unet(config) and few else None
 
 
 def last_layer_of(networks: Sequence[nn.Module]) -> LastLayer:

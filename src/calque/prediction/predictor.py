@@ -83,9 +83,6 @@ class Predictor:
         learned: what the model knows of itself.
         key: names the networks in caches; None: made from their weights where it is needed.
 
-    `channels` is what is carried per voxel until a label is decided: logits, or features where these are
-    fewer.
-
     Raises:
         InputError: there is no such engine.
         ModelError: no network was given.
@@ -109,9 +106,6 @@ class Predictor:
         if not networks:
             raise ModelError("There is no network to predict with", expected="at least one", got=0)
         self._networks, self._key = networks, key
-        features = carried(plan.network, len(networks))
-        self._split = features is not None
-        self.channels = features or plan.decoder.outputs
         self._engine: Engine | None = None
         self.tiling = Tiling(
             plan.patch,
@@ -139,6 +133,12 @@ class Predictor:
     @engine.setter
     def engine(self, engine: Engine) -> None:
         self._engine = engine
+
+    @property
+    def channels(self) -> int:
+        """What is carried per voxel until a label is decided: logits, or features where `carried` says so."""
+        last = self.engine.last
+        return self.plan.decoder.outputs if last is None else int(last.weight.shape[1])
 
     @property
     def undecided(self) -> bool:
@@ -241,7 +241,8 @@ class Predictor:
     def _engine_options(self, precision: Precision, streams: int = 1) -> EngineOptions:
         cache = self.options.cache
         key = self.key if cache is not None else self._key
-        return EngineOptions(precision, self.plan.channels_last, streams, cache, key, self._split)
+        split = carried(self.plan.network, len(self._networks), precision) is not None
+        return EngineOptions(precision, self.plan.channels_last, streams, cache, key, split)
 
     def _precision(self, rows: PreparedRows | None) -> Precision:
         """What was asked for; else bf16 where it is quick, and known or seen on `rows` to give f32's."""
