@@ -109,7 +109,7 @@ def overlay_slices(image: Image, label_map: LabelMap, note: str = "") -> Iterato
             got=image.grid.shape,
         )
     coloured = len(image.array) == 3 and image.array.dtype == np.uint8
-    bounds = _range(image.array[0], 0.5, 99.5)
+    bounds = _range(_around(image.array[0], label_map.array), 0.5, 99.5)
     for k, labels in enumerate(label_map.array):
         shown = np.moveaxis(image.array[:, k], 0, -1) if coloured else _spread(image.array[0, k], *bounds)
         yield _with_note(overlay(np.ascontiguousarray(shown), labels, label_map.labels), note)
