@@ -102,17 +102,21 @@ def overlay_slices(image: Image, label_map: LabelMap, note: str = "") -> Iterato
     Raises:
         GeometryError: the two lie on different grids.
     """
+    _require_one_grid(image, label_map)
+    coloured = len(image.array) == 3 and image.array.dtype == np.uint8
+    bounds = _range(_around(image.array[0], label_map.array), 0.5, 99.5)
+    for k, labels in enumerate(label_map.array):
+        shown = np.moveaxis(image.array[:, k], 0, -1) if coloured else _spread(image.array[0, k], *bounds)
+        yield _with_note(overlay(np.ascontiguousarray(shown), labels, label_map.labels), note)
+
+
+def _require_one_grid(image: Image, label_map: LabelMap) -> None:
     if not image.grid.isclose(label_map.grid):
         raise GeometryError(
             "Image and label map do not lie on the same grid",
             expected=label_map.grid.shape,
             got=image.grid.shape,
         )
-    coloured = len(image.array) == 3 and image.array.dtype == np.uint8
-    bounds = _range(_around(image.array[0], label_map.array), 0.5, 99.5)
-    for k, labels in enumerate(label_map.array):
-        shown = np.moveaxis(image.array[:, k], 0, -1) if coloured else _spread(image.array[0, k], *bounds)
-        yield _with_note(overlay(np.ascontiguousarray(shown), labels, label_map.labels), note)
 
 
 def _with_note(picture: Picture, note: str) -> Picture:
@@ -184,12 +188,7 @@ def render_case(image: Image, label_map: LabelMap, channel: int = 0, size: int =
     Raises:
         GeometryError: the two lie on different grids.
     """
-    if not image.grid.isclose(label_map.grid):
-        raise GeometryError(
-            "Image and label map do not lie on the same grid",
-            expected=label_map.grid.shape,
-            got=image.grid.shape,
-        )
+    _require_one_grid(image, label_map)
     if not image.placed and image.grid.shape[0] == 1:
         return _render_picture(image, label_map, channel, size)
     change = image.grid.reorientation("SPL")

@@ -25,6 +25,7 @@ from tests.support.judges import (
 from calque.errors import GeometryError, InputError, LabelError
 from calque.geometry import Box, Grid, Reorientation
 from calque.image import Image, LabelMap
+from calque.io import read_labels
 from calque.io.dicom import (
     Identity,
     Stack,
@@ -425,3 +426,20 @@ def test_a_tilted_gantry_is_written_on_the_upright_grid(tmp_path: Path) -> None:
     assert same_place(*dcmqi_labels(tmp_path / "seg.dcm", tmp_path / "dcmqi"), truth)
     data = pydicom.dcmread(tmp_path / "seg.dcm")
     assert "DerivationImageSequence" not in data.PerFrameFunctionalGroupsSequence[0]
+
+
+@pytest.mark.parametrize("kind", ["binary", "labelmap", "rtstruct"])
+def test_calque_reads_what_it_wrote(stack: Stack, tmp_path: Path, kind: str) -> None:
+    truth = _label_map(stack.grid)
+    array = truth.array.copy()
+    array[3, 4:9, 3:8] = 2
+    array[3, 6, 5] = 0  # a hole
+    truth = LabelMap(array, stack.grid, LABELS)
+    file = tmp_path / "labels.dcm"
+    if kind == "rtstruct":
+        write_rtstruct(truth, stack, file, MODEL)
+    else:
+        write_seg(truth, stack, file, MODEL, kind)  # type: ignore[arg-type]
+    read = read_labels(file, LABELS, reference=tmp_path / "ct")
+    assert np.array_equal(read.array, truth.array)
+    assert read.grid.isclose(truth.grid)
