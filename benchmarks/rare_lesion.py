@@ -1,9 +1,9 @@
 """A lesion of 0.01 % of the voxels: is it learned, and does it stay learned to the end?
 
-Phantom CT: a body, a liver, and in it one lesion of about two voxels' radius. nnU-Net's users see such a class
+Phantom CT: a body, a liver, in it one lesion of about two voxels in radius. nnU-Net users see such a class
 rise and collapse (MIC-DKFZ/nnUNet issue 3048). A seed passes where the whole-volume Dice of the lesion on
-held-out phantoms is over 0.6 at the end, and no quick validation of the second half lies 0.2 below the best
-before it.
+held-out phantoms is over 0.6 at the end, and no quick validation of the second half lies 0.2 below the
+best before it.
 
     python benchmarks/rare_lesion.py --seeds 8 --budget 240 -o rare.json
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from calque.dataset import Dataset, open_dataset
 from calque.errors import LabelError, PlanError
@@ -159,3 +160,30 @@ def test_a_class_that_was_not_annotated_is_not_scored(dataset: Dataset) -> None:
     score = score_annotated(truth, case, some.labels, some.rule)
     assert list(score.classes) == list(some.labels.names[:1])
     assert score.classes[some.labels.names[0]].values["dice"] == 1.0
+
+
+class Own(torch.nn.Module):
+    """A network of somebody's own, with a norm that keeps running statistics."""
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv3d(channels, 6, 3, padding=1)
+        self.norm = torch.nn.BatchNorm3d(6)
+        self.last = torch.nn.Conv3d(6, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.norm(self.first(x))))
+
+
+def test_a_module_of_ones_own_is_named_in_the_file_and_given(dataset: Dataset, tmp_path: Path) -> None:
+    from calque.nets.others import _given, give_network
+
+    module = Own(len(dataset.channels), dataset.labels.outputs)
+    model = go(dataset, tmp_path, Wishes(network=give_network(module)))
+    statistics = model.members[0]["body.norm.running_mean"]
+    assert float(statistics.abs().max()) > 0
+    _given.clear()  # as in another process
+    with pytest.raises(PlanError, match="not part of Calque"):
+        Model.load(tmp_path / "model.calque")
+    again = Model.load(tmp_path / "model.calque", network=Own(len(dataset.channels), dataset.labels.outputs))
+    torch.testing.assert_close(again.networks()[0].body.norm.running_mean, statistics)

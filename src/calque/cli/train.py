@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -60,6 +61,10 @@ def train(
     refit: Annotated[
         bool, typer.Option("--refit", help="After cross-validation, one network trained on every case.")
     ] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="MODEL", help="Fine-tune: begin with this model's plan and weights."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="With --steps, the same seed gives the same weights.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False,
     skip_bad: Annotated[
@@ -85,12 +90,13 @@ def train(
         raise typer.BadParameter("--refit follows a cross-validation: give --folds, and no --fold")
     wishes = parse_wishes(kind, outputs, loss, class_weights, network, network_options)
     asked = bool(budget or steps or memory) or wishes.decided
-    if plan_file is not None and asked:
-        raise typer.BadParameter("--plan holds what these options say; give one or the other")
+    beside_model = start is not None and bool(plan_file or memory or wishes.decided)
+    _require_one_plan(twice=plan_file is not None and asked, beside_model=beside_model)
 
     from calque.dataset import check, open_dataset
     from calque.io import write_text_atomic
-    from calque.training import TrainOptions, cross_validate, require_free
+    from calque.model import Model
+    from calque.training import TrainOptions, cross_validate, plan_finetuning, require_free
     from calque.training import train as train_dataset
     from calque.training.run import RunFolder
 
@@ -99,8 +105,7 @@ def train(
     options = TrainOptions(fold=number, folds=folds or 5, seed=seed, resume=resume)
     require_free(output, options)
     dataset = open_dataset(data, patients)
-    if holdout is not None:
-        dataset = _without(dataset, holdout)
+    dataset = dataset if holdout is None else _without(dataset, holdout)
     describe(screen, dataset)
     found = check(dataset, progress=screen.progress)
     show_findings(screen, found)
@@ -108,15 +113,24 @@ def train(
     length = Length(budget, steps, memory).shared(options.folds + refit if crossed else 1)
     # a further fold follows the plan of the folds that are there, unless something else is asked for
     follows = run.plan.exists() and (resume or not (plan_file or asked))
-    plan = _plan(dataset, run.plan if follows else plan_file, length, wishes, screen)
+    begin = None if start is None else Model.load(start)
+    if begin is None or follows:
+        plan = _plan(dataset, run.plan if follows else plan_file, length, wishes, screen)
+    else:
+        plan = plan_finetuning(dataset, begin, **length.time(), progress=screen.progress)
     show_plan(screen, plan)
     options = options.model_copy(update={"spent": time.monotonic() - started})
-    if crossed:
-        model = cross_validate(dataset, plan, output, options, refit=refit, progress=screen.progress)
-    else:
-        model = train_dataset(dataset, plan, output, options, screen.progress)
+    fit = partial(cross_validate, refit=refit) if crossed else train_dataset
+    model = fit(dataset, plan, output, options, progress=screen.progress, start=begin)
     write_text_atomic(run.check, found.to_json())  # not before: the folder might be another run's
     show_result(screen, run, run.scores if crossed else run.fold(number).scores, model)
+
+
+def _require_one_plan(*, twice: bool, beside_model: bool) -> None:
+    if twice:
+        raise typer.BadParameter("--plan holds what these options say; give one or the other")
+    if beside_model:
+        raise typer.BadParameter("the model has a plan: give only --budget or --steps", param_hint="--from")
 
 
 def show_result(screen: Screen, run: RunFolder, scores: Path, model: Model) -> None:
@@ -152,6 +166,10 @@ class Length(NamedTuple):
     budget: float | None
     steps: int | None
     memory: int | None
+
+    def time(self) -> dict[str, Any]:
+        """Arguments that say how long."""
+        return {"budget": self.budget, "steps": self.steps}
 
     def shared(self, parts: int) -> Length:
         """Of one of several trainings in one budget."""

@@ -27,7 +27,8 @@ from calque.io.dicom import Identity
 from calque.labels import Labels
 from calque.model import archive
 from calque.model.card import Card
-from calque.nets import NetworkConfig, build
+from calque.nets import NetworkConfig, build, is_unet
+from calque.nets.others import GIVEN, give_network
 from calque.parallel import Outcome
 from calque.planning import Plan
 from calque.prediction import Learned, Prediction, PredictOptions, Predictor, predict_many
@@ -79,14 +80,20 @@ class Model:
         archive.write(path, self.plan, self.card, members)
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(cls, path: Path | str, network: nn.Module | None = None) -> Self:
         """Read a `.calque` file; nothing in it is executed.
+
+        Args:
+            path: of the file.
+            network: where the plan names a module that is not part of Calque; its weights do not matter.
 
         Raises:
             ReadError: there is no such file.
             ModelError: the file is damaged, incomplete, of an unknown version, or its parts do not agree.
         """
         manifest, members = archive.read(path)
+        if network is not None:
+            give_network(network, manifest.plan.network.kind.removeprefix(GIVEN))
         try:
             states = tuple(parse_tensors(data) for data in members)
         except (SafetensorError, ValueError, KeyError) as problem:
@@ -239,6 +246,8 @@ def _skeleton(config: NetworkConfig) -> nn.Module:
         raise ModelError(
             "A network of this size cannot be meant", expected=f"at most {_MOST_BLOCKS}", got=blocks
         )
+    if not is_unet(config):
+        return build(config)
     try:
         with torch.device("meta"), _Unset():
             return build(config)

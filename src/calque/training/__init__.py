@@ -2,8 +2,18 @@
 
 from calque.training.crossval import cross_validate
 from calque.training.extend import More, extend
+from calque.training.finetune import plan_finetuning
 from calque.training.fold import require_free, train
 from calque.training.options import TrainOptions
 from calque.training.until import Until
 
-__all__ = ["More", "TrainOptions", "Until", "cross_validate", "extend", "require_free", "train"]
+__all__ = [
+    "More",
+    "TrainOptions",
+    "Until",
+    "cross_validate",
+    "extend",
+    "plan_finetuning",
+    "require_free",
+    "train",
+]

@@ -40,13 +40,14 @@ class Rounds(Value):
         return self.folds + self.refit
 
 
-def cross_validate(
+def cross_validate(  # noqa: PLR0913 - as `train`, and what comes after the folds
     dataset: Dataset,
     plan: Plan,
     run: Path | str,
     options: TrainOptions | None = None,
     *,
     refit: bool = False,
+    start: Model | None = None,
     progress: Progress = SILENT,
 ) -> Model:
     """Train and validate every fold, then write RUN/model.calque and RUN/scores.json over all cases.
@@ -60,6 +61,7 @@ def cross_validate(
         run: the folder; see `calque.training.run`.
         options: folds, seed, resuming; the fold is not looked at.
         refit: whether to train once more, on everything.
+        start: a model to begin with, as in `calque.train`.
         progress: shows each fold.
 
     Raises:
@@ -81,7 +83,7 @@ def cross_validate(
         begun = fold.checkpoint.exists()  # its own clock goes on
         spent = 0.0 if begun else _used(plan, rounds, position, elapsed)
         told = options.model_copy(update={"fold": name, "spent": spent, "resume": True})
-        train(dataset, plan, run, told, progress)
+        train(dataset, plan, run, told, progress, start=start)
         share = (plan.schedule.seconds or 0.0) * (position + 1)
         spent = max(before + time.monotonic() - started, share)
         write_text_atomic(_file(folder), rounds.model_copy(update={"spent": spent}).to_json())

@@ -29,6 +29,7 @@ from calque.training.ending import (
     study_runs,
 )
 from calque.training.ensemble import ensemble, fold_card
+from calque.training.finetune import transfer
 from calque.training.grow import GROWN
 from calque.training.keeper import Keeper
 from calque.training.memory import keep_freed_memory
@@ -38,7 +39,7 @@ from calque.training.partial import find_contents
 from calque.training.recovery import Rescue, run_to_end
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
-from calque.training.state import TrainingState, fresh_state, load_state
+from calque.training.state import TrainingState, fresh_state, load_state, save_state, tensors_of
 from calque.training.until import Judge
 from calque.training.validate import QuickValidator, average_network, score_whole, study, validate
 from calque.training.watch import Watch
@@ -65,6 +66,8 @@ def train(
     run: Path | str,
     options: TrainOptions | None = None,
     progress: Progress = SILENT,
+    *,
+    start: Model | None = None,
 ) -> Model:
     """Prepare, train one fold, validate it, and write `RUN/model.calque`.
 
@@ -77,6 +80,8 @@ def train(
         run: the folder to write to; see `calque.training.run`.
         options: fold, seed, resuming.
         progress: shows preparation, training and validation.
+        start: a model whose weights are where training begins, as far as they fit; its plan for this data is
+            `calque.training.plan_finetuning`.
 
     Returns:
         The model: all finished folds of this run.
@@ -98,7 +103,7 @@ def train(
     setting = Setting(dataset, plan, options, folder.fold(options.fold), split, store)
     if not setting.folder.model.exists():
         _begin(setting)
-        state = _train_weights(setting, clock, progress)
+        state = _train_weights(setting, clock, progress, start)
         _finish(setting, state, clock, progress)
     model = ensemble(folder)
     model.save(folder.model)
@@ -191,7 +196,7 @@ def _begin(setting: Setting) -> None:
     write_text_atomic(setting.folder.split, setting.split.to_json())
 
 
-def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> TrainingState:
+def _train_weights(setting: Setting, clock: Clock, progress: Progress, start: Model | None) -> TrainingState:
     plan, options, folder = setting.plan, setting.options, setting.folder
     keep_freed_memory()
     state = fresh_state(plan, options.seed, choose_device(options))
@@ -203,6 +208,8 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
         setting = replace(setting, plan=plan)
     rehearsal = _rehearsal(setting, state)
     pace = _pace(setting, state, clock, rehearsal)
+    if start is not None and not folder.checkpoint.exists():
+        _begin_with(start, setting, state, progress)
     contents = find_contents(setting.dataset, plan, setting.store)
     sampler = Sampler(setting.store, setting.split.train, plan, options.seed, contents)
     looked = quick_cases(plan, rehearsal)
@@ -228,6 +235,16 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress) -> Traini
             fix="give a larger --budget",
         )
     return state
+
+
+def _begin_with(start: Model, setting: Setting, state: TrainingState, progress: Progress) -> None:
+    """Take a model's weights over, and keep them: whoever goes back goes back to them."""
+    found = transfer(state.network, setting.plan, start)
+    for name, tensor in tensors_of(state.network).items():
+        state.average[name].copy_(tensor.detach())
+    state.story.append(f"Fine-tuned from a model of {start.card.dataset}: {found.words()}")
+    progress.say(state.story[-1])
+    save_state(state, setting.folder.checkpoint)
 
 
 def _prepare_again(setting: Setting, progress: Progress) -> None:

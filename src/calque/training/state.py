@@ -36,7 +36,7 @@ class TrainingState:
 
     Args:
         network: in training mode, on its device.
-        average: moving average of the weights, by parameter name.
+        average: moving average of the weights, by name, and the buffers as they are.
         optimiser: with its moments.
         step: steps done.
         seconds: time that training has taken, validation included.
@@ -58,10 +58,17 @@ class TrainingState:
     def update_average(self, decay: float) -> None:
         """Move the average towards the weights."""
         weights = dict(self.network.named_parameters())
-        names = list(self.average)
+        names = list(weights)
         torch._foreach_lerp_(
             [self.average[name] for name in names], [weights[name].detach() for name in names], 1 - decay
         )
+        for name, buffer in self.network.named_buffers():  # running statistics of norms that keep them
+            self.average[name].copy_(buffer)
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    return dict(network.named_parameters()) | dict(network.named_buffers())
 
 
 def fresh_state(plan: Plan, seed: int, device: torch.device) -> TrainingState:
@@ -69,7 +76,7 @@ def fresh_state(plan: Plan, seed: int, device: torch.device) -> TrainingState:
     network = build(plan.network, seed).to(device).train()
     if plan.channels_last:
         network = channels_last(network, plan.network)
-    average = {name: p.detach().clone() for name, p in network.named_parameters()}
+    average = {name: t.detach().clone() for name, t in tensors_of(network).items()}
     return TrainingState(network, average, _optimiser(network, plan.optimiser))
 
 
@@ -97,7 +104,7 @@ def _optimiser(network: nn.Module, choice: Optimiser) -> torch.optim.Optimizer:
 
 def save_state(state: TrainingState, path: Path) -> None:
     """Write one file, aside and then renamed: a kill leaves the old state or the new one."""
-    tensors = {f"weights/{n}": p.detach() for n, p in state.network.named_parameters()}
+    tensors = {f"weights/{n}": p.detach() for n, p in tensors_of(state.network).items()}
     tensors |= {f"average/{n}": t for n, t in state.average.items()}
     for number, moments in state.optimiser.state_dict()["state"].items():
         tensors |= {f"moments/{number}/{name}": value for name, value in moments.items()}
@@ -129,7 +136,7 @@ def load_state(state: TrainingState, path: Path) -> None:
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = tensor
-    _fill(dict(state.network.named_parameters()), parts["weights"], path)
+    _fill(tensors_of(state.network), parts["weights"], path)
     _fill(state.average, parts["average"], path)
     _fill_moments(state.optimiser, parts["moments"])
     state.step, state.seconds, state.schedule = note.step, note.seconds, note.schedule

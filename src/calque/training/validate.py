@@ -30,6 +30,7 @@ from calque.progress import Progress, Task
 from calque.training.partial import score_annotated
 from calque.training.run import FoldFolder
 from calque.training.sampler import Contents
+from calque.training.state import tensors_of
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def average_network(plan: Plan, average: dict[str, Tensor]) -> nn.Module:
     """A network in evaluation mode that holds a copy of these weights, on the CPU."""
     network = build(plan.network)
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(average[name])
+        for name, tensor in tensors_of(network).items():
+            tensor.copy_(average[name])
     return network.eval()
 
 
