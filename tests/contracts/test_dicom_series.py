@@ -238,6 +238,40 @@ def test_phases_in_one_series_are_volumes_of_their_own(
     assert all(name in str(caught.value) for name in names)
 
 
+MARKS = ("TemporalPositionIdentifier", "AcquisitionNumber", "EchoNumbers", "ContentTime", "TriggerTime")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_phases_are_never_mixed_whatever_headers_say_of_them(tmp_path: Path, seed: int) -> None:
+    """Marks differ from phase to phase, from slice to slice, or not at all; some files are gone."""
+    chance = np.random.default_rng(seed)
+    phases = int(chance.integers(2, 5))
+    marks = chance.choice(MARKS, size=int(chance.integers(1, 4)), replace=False)
+    values = {mark: chance.integers(0, 3, phases) for mark in marks}
+    steps = {mark: 7 * int(chance.random() < 0.3) for mark in marks}
+
+    def tell(data: Dataset, phase: int, k: int) -> None:
+        for mark in marks:
+            value = int(values[mark][phase]) + steps[mark] * k
+            setattr(data, mark, f"10{value:04d}" if mark == "ContentTime" else value)
+
+    write_phases(tmp_path, tell, phases)
+    for path in sorted(tmp_path.iterdir()):
+        if chance.random() < 0.03:
+            path.unlink()
+    found = find_stacks(tmp_path)
+    assert found.stacks or found.refused
+    for stack in found.stacks:
+        image = read_stack(stack)
+        origins = set()
+        for k, item in enumerate(stack.slices):
+            place = int(np.rint(GRID.to_index(item.position)[0]))
+            shift = image.array[0, k] - ARRAY[place]
+            assert np.ptp(shift) == 0
+            origins.add(int(shift[0, 0]))
+        assert len(origins) == 1
+
+
 def test_phases_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
     write_phases(tmp_path, lambda d, p, k: None)
     with pytest.raises(GeometryError, match="one place"):
