@@ -73,6 +73,7 @@ def main(wanted: list[str]) -> int:
             raise ImportError(files[name])
         module = importlib.util.module_from_spec(specification)
         sys.modules["harness"] = sys.modules[__name__]  # so that benchmarks import this very module
+        sys.modules[specification.name] = module  # dataclasses look their module up
         specification.loader.exec_module(module)
         module.run(
             lambda figure, value, name=name: print(
