@@ -76,3 +76,15 @@ def test_mirroring_moves_image_and_labels_together_along_the_allowed_axes(
         assert torch.equal(one.flatten().sort().values, labels[0].flatten())
     assert flipped_axes <= {a for a in range(3) if axes[a]}
     assert not torch.equal(moved_labels, labels)
+
+
+def test_colours_mix_and_keep_each_channels_mean_and_deviation() -> None:
+    rng = np.random.default_rng(0)
+    before = torch.from_numpy(rng.normal((3, -2, 0), (1, 2, 0.5), (4, 1, 9, 8, 3)).astype(np.float32))
+    before = before.movedim(-1, 1).contiguous()
+    labels = torch.zeros((4, 1, 9, 8), dtype=torch.long)
+    after, _ = augment(before.clone(), labels, only("colour"), rng)
+    assert not torch.allclose(after, before, atol=0.1)
+    axes = (2, 3, 4)
+    torch.testing.assert_close(after.mean(axes), before.mean(axes), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(after.std(axes), before.std(axes), rtol=1e-4, atol=1e-4)

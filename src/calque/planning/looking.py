@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calque.dataset import Case, Dataset
 from calque.dataset.failures import each_case, failure
-from calque.dataset.reading import read_mask, read_scan
+from calque.dataset.reading import read_mask, read_scan, spacing_known
 from calque.errors import DatasetError, GeometryError, InputError
 from calque.geometry import Grid, Shape, Spacing
 from calque.image import Image, LabelMap
@@ -124,6 +124,7 @@ def summarise(facts: Sequence[CaseFacts], dataset: Dataset) -> Fingerprint:
         class_fractions=tuple(float(c / total) for c in counts),
         cases_with_class=tuple(int(n) for n in np.sum([f.counts > 0 for f in facts], axis=0)),
         upright=upright([fact.small for fact in facts if fact.small]) if len(orientations) == 1 else None,
+        sized=spacing_known(dataset),
     )
 
 

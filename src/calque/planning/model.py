@@ -44,6 +44,7 @@ class Fingerprint(Value):
         cases_with_class: how many cases hold each class.
         upright: for pictures, along y and x: the share of patients whose picture resembles the others' more
             as it is than mirrored; None where it is not known (see `planning.upright`).
+        sized: whether spacings are physical; if not, a pixel counts as 1 mm.
     """
 
     cases: PositiveInt
@@ -54,6 +55,7 @@ class Fingerprint(Value):
     class_fractions: tuple[float, ...]
     cases_with_class: tuple[int, ...]
     upright: tuple[Probability, Probability] | None = None
+    sized: bool = True
 
 
 class Normalisation(Value):
@@ -79,7 +81,10 @@ class Normalisation(Value):
 
 
 class Augmentation(Value):
-    """Probabilities per sample and ranges; a probability of 0 switches one off."""
+    """Probabilities per sample and ranges; a probability of 0 switches one off.
+
+    "colour" mixes channels: for pictures in colour, whose stains and cameras differ between laboratories.
+    """
 
     rotation: Probability = 0.2
     rotation_degrees: float = 30.0
@@ -97,6 +102,8 @@ class Augmentation(Value):
     low_resolution_range: tuple[float, float] = (0.5, 1.0)
     gamma: Probability = 0.3
     gamma_range: tuple[float, float] = (0.7, 1.5)
+    colour: Probability = 0.0
+    colour_std: float = 0.2
     mirror: tuple[bool, bool, bool] = (True, True, True)
 
 

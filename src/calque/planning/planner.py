@@ -12,12 +12,13 @@ from calque.errors import PlanError
 from calque.nets import NetworkConfig, is_unet
 from calque.planning.looking import fingerprint
 from calque.planning.machine import Machine, find_machine, usable_memory
-from calque.planning.model import Augmentation, Forecast, Plan, Schedule
+from calque.planning.model import Forecast, Plan, Schedule
 from calque.planning.probe import Mode, capable_mode, require_patch, step_seconds, time_modes
 from calque.planning.reasons import mode_reason, reasons
-from calque.planning.rules import Geometry, choose_geometry, choose_normalisation, mirrored_axes
+from calque.planning.rules import Geometry, choose_geometry, choose_normalisation
 from calque.planning.search import LADDER, Choice, Limits, Rung, choose
 from calque.planning.size import prepared_bytes
+from calque.planning.variation import choose_augmentation
 from calque.planning.wishes import SLICES, Wishes, choose_objective, rare_classes
 from calque.progress import SILENT, Progress
 
@@ -219,7 +220,7 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None
             batch=choice.batch,
             foreground_by="class" if rare else "case",
             network=choice.network,
-            augmentation=Augmentation(mirror=mirrored_axes(geometry)),
+            augmentation=choose_augmentation(geometry),
             objective=objective,
             schedule=schedule,
             precision=mode[0],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 
 from calque.nets import NetworkConfig, is_unet
+from calque.planning import variation
 from calque.planning.model import Plan, Schedule
 from calque.planning.probe import Mode
 from calque.planning.rules import Geometry
 from calque.planning.search import Choice
-from calque.planning.upright import UPRIGHT
 
 Row = tuple[str, str, str]
 """Field, value, reason."""
@@ -40,27 +40,12 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         "halved while its edge stays at 4 or more"
         if is_unet(choice.network)
         else "asked for; its cost is that of a U-Net until it is timed",
-        "augmentation": "after nnU-Net; " + _why_mirrored(geometry),
+        "augmentation": variation.why(geometry),
         "optimiser": "AdamW converges in fewer steps than SGD; its rate is from experiments (docs/log.md)",
         "schedule": "the number of steps that was asked for"
         if schedule.steps is not None
         else "the budget: from the first look at the data to the end of the validation",
     }
-
-
-def _why_mirrored(geometry: Geometry) -> str:
-    if not geometry.pictures:
-        return (
-            "without mirroring: every image is brought to one orientation, and a network that need not know "
-            "mirrored bodies learns faster (docs/log.md)"
-        )
-    if geometry.fingerprint.upright is None:
-        return "mirrored, for there are too few patients to tell whether pictures have an up and a left"
-    along_y, along_x = geometry.fingerprint.upright
-    return (
-        f"of the pictures, {along_y:.0%} of patients resemble the others more as they are than upside down, "
-        f"{along_x:.0%} more than left to right; mirrored where that is under {UPRIGHT:.0%}"
-    )
 
 
 def mode_reason(times: dict[Mode, float]) -> str:

@@ -17,7 +17,6 @@ from calque.geometry import Shape, Spacing
 from calque.nets import NetworkConfig
 from calque.planning.looking import most_common
 from calque.planning.model import Fingerprint, Normalisation
-from calque.planning.upright import UPRIGHT
 
 ANISOTROPY = 3.0  # one axis this much coarser than the others is treated on its own
 MIN_EDGE = 4  # voxels of the coarsest feature map
@@ -226,17 +225,6 @@ def choose_normalisation(fingerprint: Fingerprint, channels: tuple[str, ...]) ->
         else Normalisation(scheme="zscore")
         for name, seen in zip(channels, fingerprint.intensities, strict=True)
     )
-
-
-def mirrored_axes(geometry: Geometry) -> tuple[bool, bool, bool]:
-    """Along which axes (z, y, x) training mirrors: those along which pictures look alike either way.
-
-    Not volumes: their files say how they stand, and they come to one orientation (decision 7).
-    """
-    if not geometry.pictures:
-        return (False, False, False)
-    along_y, along_x = geometry.fingerprint.upright or (0.0, 0.0)
-    return (False, along_y < UPRIGHT, along_x < UPRIGHT)
 
 
 def dataset_voxels(geometry: Geometry) -> int:

@@ -131,6 +131,20 @@ def _gamma(images: Tensor, augmentation: Augmentation, rng: np.random.Generator)
     return ((bent - new_mean) / new_std.clamp_min(1e-7) * std + mean) * invert
 
 
+def _colour(images: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    """Other stains, other cameras: every channel takes a little of the others, and is brought back to its own
+    mean and deviation, since that is what normalisation does to the picture of another laboratory."""
+    count, channels = images.shape[:2]
+    mix = np.eye(channels) + rng.normal(0, augmentation.colour_std, (count, channels, channels))
+    mixed = torch.einsum(
+        "nkc,nczyx->nkzyx", torch.from_numpy(mix.astype(np.float32)).to(images.device), images
+    )
+    axes = (2, 3, 4)
+    mean, std = images.mean(axes, keepdim=True), images.std(axes, keepdim=True)
+    spread = mixed.std(axes, keepdim=True).clamp_min(1e-7)
+    return (mixed - mixed.mean(axes, keepdim=True)) / spread * std + mean
+
+
 def _moments(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, minimum and maximum per sample and channel."""
     axes = (2, 3, 4)
@@ -152,6 +166,7 @@ INTENSITY: dict[str, Transform] = {
     "contrast": _contrast,
     "low_resolution": _low_resolution,
     "gamma": _gamma,
+    "colour": _colour,
 }
 """In the order of application; the key is the field of `Augmentation` that holds the probability."""
 
