@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from calque.cli.data import describe, show_findings, show_plan
+from calque.cli.extending import (
+    AddFolder,
+    Growth,
+    MaybeData,
+    WantedMore,
+    WantedUntil,
+    extend_run,
+    parse_more,
+    parse_until,
+    require_alone,
+    require_both,
+    require_class,
+)
 from calque.cli.options import (
     Budget,
     ClassWeights,
-    DataFolder,
     Json,
     Kind,
     LossName,
@@ -34,9 +46,11 @@ if TYPE_CHECKING:
     from calque.training.run import RunFolder
 
 
-def train(
-    data: DataFolder,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")],
+def train(  # noqa: PLR0915 - one line for each thing that it does, in their order
+    data: MaybeData = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")
+    ] = None,
     budget: Budget = None,
     steps: Steps = None,
     memory: Memory = None,
@@ -63,10 +77,17 @@ def train(
     ] = False,
     start: Annotated[
         Path | None,
-        typer.Option("--from", metavar="MODEL", help="Fine-tune: begin with this model's plan and weights."),
+        typer.Option(
+            "--from",
+            metavar="MODEL|RUN",
+            help="Fine-tune: begin with this model's plan and weights. With --extend: the run that goes on.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="With --steps, the same seed gives the same weights.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False,
+    until: WantedUntil = None,
+    more: WantedMore = None,
+    add: AddFolder = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out cases that fail the check.")
     ] = False,
@@ -82,9 +103,18 @@ def train(
     """Train a model: check, plan, prepare, train, validate. Writes RUN/model.calque.
 
     [dim]Example: calque train scans/ -o runs/liver --budget 30m[/dim]
+    [dim]Longer, with more cases: calque train --from runs/liver --add new_scans/ --extend 1h[/dim]
     """
     started = time.monotonic()
     number = _parse_fold(fold or "0")
+    if more is not None or add is not None:
+        require_alone(data, output, plan_file, until, resume)
+        growth = Growth(start, parse_more(more, budget, steps), add, patients, number, seed)
+        extend_run(
+            growth, Screen(json), started, lambda fresh, seen: _usable(fresh, seen, skip_bad), show_result
+        )
+        return
+    data, output = require_both(data, output)
     crossed = folds is not None and fold is None
     if refit and not crossed:
         raise typer.BadParameter("--refit follows a cross-validation: give --folds, and no --fold")
@@ -102,10 +132,11 @@ def train(
 
     screen = Screen(json)
     run = RunFolder(output)
-    options = TrainOptions(fold=number, folds=folds or 5, seed=seed, resume=resume)
+    options = TrainOptions(fold=number, folds=folds or 5, seed=seed, resume=resume, until=parse_until(until))
     require_free(output, options)
     dataset = open_dataset(data, patients)
     dataset = dataset if holdout is None else _without(dataset, holdout)
+    require_class(options.until, dataset)
     describe(screen, dataset)
     found = check(dataset, progress=screen.progress)
     show_findings(screen, found)
