@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import socket
 import struct
@@ -155,7 +154,6 @@ def test_a_destination_that_is_down_gets_its_result_when_it_is_up(tmp_path: Path
         archive.up()
         until(lambda: deliveries(node) == {"sent": 1})
     assert len(archive.taken) == 1
-    gc.collect()
 
 
 def test_a_series_that_fails_is_recorded_and_the_next_one_is_done(tmp_path: Path) -> None:
