@@ -46,8 +46,8 @@ def in_namespace(*arguments: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def save_model(path: Path) -> Model:
-    plan = make_plan(("CT",))
+def save_model(path: Path, **changes: object) -> Model:
+    plan = make_plan(("CT",), **changes)
     card = Card(created="2026-01-01", calque="0", torch="0", dataset="synthetic", cases=1)
     model = Model(plan, (build(plan.network, seed=3).state_dict(),), card)
     model.save(path)
