@@ -97,6 +97,10 @@ def train(  # noqa: PLR0915 - one line for each thing that it does, in their ord
             metavar="FILE", help="Names of cases or patients, one a line, that training must not see."
         ),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(metavar="tensorboard", help="Curves for other tools too, in the run's folder."),
+    ] = None,
     patients: Patients = None,
     json: Json = None,
 ) -> None:
@@ -132,7 +136,8 @@ def train(  # noqa: PLR0915 - one line for each thing that it does, in their ord
 
     screen = Screen(json)
     run = RunFolder(output)
-    options = TrainOptions(fold=number, folds=folds or 5, seed=seed, resume=resume, until=parse_until(until))
+    told: dict[str, Any] = {"until": parse_until(until), "track": track}
+    options = TrainOptions(fold=number, folds=folds or 5, seed=seed, resume=resume, **told)
     require_free(output, options)
     dataset = open_dataset(data, patients)
     dataset = dataset if holdout is None else _without(dataset, holdout)

@@ -40,6 +40,7 @@ from calque.training.recovery import Rescue, run_to_end
 from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
 from calque.training.state import TrainingState, fresh_state, load_state, save_state, tensors_of
+from calque.training.track import open_tracker
 from calque.training.until import Judge
 from calque.training.validate import QuickValidator, average_network, score_whole, study, validate
 from calque.training.watch import Watch
@@ -222,6 +223,7 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress, start: Mo
     )
     keeper = Keeper(state, folder.checkpoint, options.checkpoint_seconds, progress.say)
     with Watch(keeper, plan.labels, folder, quick, pace, progress) as watch:
+        watch.tracker = open_tracker(options.track, folder.path)
         watch.follow(lambda share: _keep_reserve(setting, pace, rehearsal, share))
         if options.until is not None:
             watch.judge = Judge(options.until, state, pace)

@@ -22,6 +22,7 @@ class TrainOptions(Value):
         spent: seconds of the plan's budget that were used before (checking, planning, preparing).
         until: ends the run before its budget: at a Dice, or when the curve is flat.
         checkpoint_seconds: between two checkpoints: what a kill can cost.
+        track: where curves go besides the history; a key of `calque.training.track.TRACKERS`.
     """
 
     fold: NonNegativeInt | Literal["all"] = 0
@@ -32,3 +33,4 @@ class TrainOptions(Value):
     spent: NonNegativeFloat = 0.0
     until: Until | None = None
     checkpoint_seconds: NonNegativeFloat = 60.0
+    track: str | None = None

@@ -23,6 +23,7 @@ from calque.training.loop import Hooks, diverged
 from calque.training.pace import Pace
 from calque.training.run import FoldFolder, History, HistoryRow, read_history
 from calque.training.state import save_state
+from calque.training.track import Tracker
 
 Validator = Callable[[dict[str, Tensor]], dict[str, float]]
 
@@ -58,6 +59,7 @@ class Watch:
         self._spent = 0.0
         self._stack = ExitStack()
         self._followers: list[Callable[[float], None]] = []
+        self.tracker: Tracker | None = None
         self.judge: Callable[[Sequence[HistoryRow]], str | None] | None = None
         """Asked after each quick validation; its answer is why the run ends early."""
 
@@ -78,6 +80,8 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        if self.tracker is not None:
+            self.tracker.close()
         if kind is None or issubclass(kind, KeyboardInterrupt):  # after an error the last good state stays
             self._keeper.save()
         self._draw()
@@ -150,6 +154,8 @@ class Watch:
             event=event,
         )
         self._keeper.attempt(self._folder.history, partial(self._history.add, row))
+        if self.tracker is not None:
+            self.tracker.add(row)
 
     def _draw(self) -> None:
         path = self._folder.curves

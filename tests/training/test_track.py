@@ -1,0 +1,33 @@
+"""Event files hold the curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from calque.errors import InputError
+from calque.training.run import HistoryRow
+from calque.training.track import open_tracker
+
+pytest.importorskip("tensorboard")
+
+
+def test_event_files_hold_the_curve(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tracker = open_tracker("tensorboard", tmp_path)
+    assert tracker is not None
+    tracker.add(HistoryRow(step=10, seconds=1.0, loss=0.5, rate=0.01))
+    tracker.add(HistoryRow(step=20, seconds=2.0, loss=None, rate=0.02, dice={"liver": 0.75}))
+    tracker.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("rate")] == [(10, 0.01), (20, 0.02)]
+    assert [e.step for e in events.Scalars("loss")] == [10]
+    assert [(e.step, e.value) for e in events.Scalars("Dice/liver")] == [(20, 0.75)]
+
+
+def test_an_unknown_tracker_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such tracker"):
+        open_tracker("wandb", tmp_path)
+    assert open_tracker(None, tmp_path) is None
