@@ -150,3 +150,19 @@ def test_another_grid_is_refused():
             Image(np.zeros((1, 3, 3, 3)), one, ("MR",)),
             LabelMap(np.zeros((3, 3, 3), np.uint8), other, LABELS),
         )
+
+
+def test_the_truth_is_an_outline_over_the_filled_prediction():
+    image = Image(np.zeros((1, 9, 9, 9), np.float32), Grid.from_parts((9, 9, 9), (1, 1, 1)), ("CT",))
+    truth, guess = (np.zeros((9, 9, 9), np.uint8) for _ in range(2))
+    truth[4, 2:7, 2:7] = 1
+    guess[4, 4:9, 4:9] = 4
+    shown = render_case(
+        image, LabelMap(guess, image.grid, LABELS), size=90, truth=LabelMap(truth, image.grid, LABELS)
+    )
+    axial = shown[:90, :90]
+    edge = coloured(axial, ORGAN)
+    assert edge.min(axis=0).tolist() == [20, 20]
+    assert edge.max(axis=0).tolist() == [69, 69]
+    assert len(coloured(axial, LESION)) == 0  # filled, without an outline of its own
+    assert tuple(axial[80, 80]) == tuple(round(0.35 * c) for c in LESION)

@@ -56,6 +56,7 @@ def test_what_a_run_leaves_behind(dataset: Dataset, finished: tuple[Path, Model]
     assert set(model.card.scores) == {f"Dice {name}" for name in dataset.labels.names}
     assert model.card.steps == STEPS
     assert folder.curves.stat().st_size > 1000
+    assert {path.stem for path in folder.looks.glob("*.png")} == {case.case for case in scores.cases}
     assert folder.stable.exists()
     rows = read_history(folder.history)
     assert any(row.dice for row in rows)

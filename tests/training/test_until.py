@@ -97,8 +97,9 @@ def test_at_the_dice_the_rate_falls_and_the_run_ends(
     assert_same_weights(model, again)
 
 
-def test_an_early_end_survives_an_interruption(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at", [6, 12])
+def test_an_early_end_survives_an_interruption_before_and_after_the_verdict(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     plan, options = (
         plan_for(dataset, schedule=Schedule(steps=60, decay=0.4)),
@@ -108,8 +109,8 @@ def test_an_early_end_survives_an_interruption(
     whole = train(dataset, plan, tmp_path / "whole", options)
     judged(monkeypatch, per_look=0.1)
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, plan, tmp_path / "run", options, StopAt(12))
-    resumed = train(dataset, plan, tmp_path / "run", two_folds(until=Until(dice=0.5), resume=True))
+        train(dataset, plan, tmp_path / "run", options, StopAt(at))
+    resumed = train(dataset, plan, tmp_path / "run", two_folds(resume=True))  # until is remembered
     assert_same_weights(whole, resumed)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from calque.progress import Task
 
@@ -34,6 +35,16 @@ class _Bar:
             self._bars.update(self._identity, advance=amount, note=note)
         else:
             self._bars.update(self._identity, advance=amount)
+
+
+class _Bars(Progress):
+    """Bars, and beneath them what tasks have to say, which has the whole width of the terminal there."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["note"]:
+                yield Text(task.fields["note"], style="dim")
 
 
 class Bars:
@@ -69,14 +80,13 @@ class Bars:
     def _begin(self) -> Progress:
         with self._lock:
             if self._bars is None:
-                self._bars = Progress(
+                self._bars = _Bars(
                     SpinnerColumn(),
                     TextColumn("{task.description}", markup=False),
                     BarColumn(),
                     TaskProgressColumn(),
                     TimeElapsedColumn(),
                     TimeRemainingColumn(),
-                    TextColumn("{task.fields[note]}", markup=False),
                     console=self._console,
                     transient=True,
                 )

@@ -99,7 +99,7 @@ def train(  # noqa: PLR0915 - one line for each thing that it does, in their ord
     ] = None,
     track: Annotated[
         str | None,
-        typer.Option(metavar="tensorboard", help="Curves for other tools too, in the run's folder."),
+        typer.Option(metavar="tensorboard|mlflow", help="Curves for other tools too, in the run's folder."),
     ] = None,
     patients: Patients = None,
     json: Json = None,

@@ -59,7 +59,11 @@ def outline(label_slice: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def overlay(
-    image_slice: NDArray[np.generic], label_slice: NDArray[np.integer], labels: Labels, alpha: float = 0.35
+    image_slice: NDArray[np.generic],
+    label_slice: NDArray[np.integer],
+    labels: Labels,
+    alpha: float = 0.35,
+    outlined: NDArray[np.integer] | None = None,
 ) -> Picture:
     """A slice with each class in its colour: filled, translucent, with an opaque outline.
 
@@ -69,10 +73,12 @@ def overlay(
         label_slice: (row, column), values of `labels`; values that are no class are not drawn.
         labels: colours.
         alpha: opacity of the filling, 0 to 1.
+        outlined: labels whose outline is drawn in place of the filling's own, such as the truth.
 
     Raises:
         GeometryError: the two slices differ in shape.
     """
+    outlined = label_slice if outlined is None else outlined
     coloured = image_slice.ndim == 3 and image_slice.dtype == np.uint8
     if image_slice.ndim != 2 + coloured or image_slice.shape[:2] != label_slice.shape:
         raise GeometryError(
@@ -82,12 +88,13 @@ def overlay(
         )
     shown = image_slice if image_slice.dtype == np.uint8 else window(image_slice)
     picture = (shown if coloured else np.repeat(shown[..., None], 3, axis=2)).astype(np.float32)
-    edge = outline(label_slice)
+    edge = outline(outlined)
     for label in labels.classes:
         inside = label_slice == label.value
         colour = np.asarray(label.colour, np.float32)
         picture[inside] = (1 - alpha) * picture[inside] + alpha * colour
-        picture[inside & edge] = colour
+    for label in labels.classes:
+        picture[(outlined == label.value) & edge] = label.colour
     return np.asarray(picture.round().astype(np.uint8))
 
 
@@ -172,7 +179,9 @@ def legend(classes: Sequence[Label], width: int) -> Picture:
     return np.asarray(canvas)
 
 
-def render_case(image: Image, label_map: LabelMap, channel: int = 0, size: int = 420) -> Picture:
+def render_case(
+    image: Image, label_map: LabelMap, channel: int = 0, size: int = 420, truth: LabelMap | None = None
+) -> Picture:
     """Axial, coronal and sagittal slices through the labels, with patient directions and a legend.
 
     The slices go through the labels' centre of mass, or the nearest slice with a label. Millimetres keep
@@ -184,41 +193,49 @@ def render_case(image: Image, label_map: LabelMap, channel: int = 0, size: int =
         label_map: what is drawn.
         channel: of the image.
         size: pixels of the longest edge in any plane.
+        truth: its outline is drawn over the filled labels, and the slices go through its centre.
 
     Raises:
         GeometryError: the two lie on different grids.
     """
-    _require_one_grid(image, label_map)
+    truth = label_map if truth is None else truth
+    for drawn_map in (label_map, truth):
+        _require_one_grid(image, drawn_map)
     if not image.placed and image.grid.shape[0] == 1:
-        return _render_picture(image, label_map, channel, size)
+        return _render_picture(image, label_map, truth, channel, size)
     change = image.grid.reorientation("SPL")
-    image, label_map = image.reoriented(change), label_map.reoriented(change)
+    image, label_map, truth = image.reoriented(change), label_map.reoriented(change), truth.reoriented(change)
     grey, shape, spacing = image.array[channel], image.grid.shape, image.grid.spacing
     scale = size / max(n * s for n, s in zip(shape, spacing, strict=True))  # pixels per mm
-    bounds, centre = _range(_around(grey, label_map.array), 0.5, 99.5), _centre(label_map.array)
+    bounds, centre = _range(_around(grey, truth.array), 0.5, 99.5), _centre(truth.array)
     views = [v for v in (AXIAL, CORONAL, SAGITTAL) if all(shape[a] > 1 for a in range(3) if a != v.axis)]
     tiles = []
     for view in views or [AXIAL]:
         pixels = [max(1, round(shape[a] * spacing[a] * scale)) for a in range(3) if a != view.axis]
         picture = resize(_spread(_plane(grey, view, centre), *bounds), (pixels[0], pixels[1]))
-        drawn = resize_labels(_plane(label_map.array, view, centre), (pixels[0], pixels[1]))
-        tiles.append(_with_letters(overlay(picture, drawn, label_map.labels), view.letters))
-    return _with_legend(montage(tiles), label_map)
+        filled, outlined = (
+            resize_labels(_plane(drawn.array, view, centre), (pixels[0], pixels[1]))
+            for drawn in (label_map, truth)
+        )
+        tile = overlay(picture, filled, label_map.labels, outlined=outlined)
+        tiles.append(_with_letters(tile, view.letters))
+    return _with_legend(montage(tiles), label_map, truth)
 
 
-def _render_picture(image: Image, label_map: LabelMap, channel: int, size: int) -> Picture:
+def _render_picture(image: Image, label_map: LabelMap, truth: LabelMap, channel: int, size: int) -> Picture:
     _, rows, columns = image.grid.shape
     scale = size / max(rows, columns)
     shape = max(1, round(rows * scale)), max(1, round(columns * scale))
     coloured = len(image.array) == 3 and image.array.dtype == np.uint8
     shown = np.moveaxis(image.array[:, 0], 0, -1) if coloured else window(image.array[channel, 0])
-    drawn = resize_labels(label_map.array[0], shape)
-    picture = overlay(resize(np.ascontiguousarray(shown, dtype=np.uint8), shape), drawn, label_map.labels)
-    return _with_legend(picture, label_map)
+    under = resize(np.ascontiguousarray(shown, dtype=np.uint8), shape)
+    filled, outlined = (resize_labels(drawn.array[0], shape) for drawn in (label_map, truth))
+    picture = overlay(under, filled, label_map.labels, outlined=outlined)
+    return _with_legend(picture, label_map, truth)
 
 
-def _with_legend(picture: Picture, label_map: LabelMap) -> Picture:
-    present = set(np.unique(label_map.array).tolist())
+def _with_legend(picture: Picture, label_map: LabelMap, truth: LabelMap) -> Picture:
+    present = set(np.unique(label_map.array).tolist()) | set(np.unique(truth.array).tolist())
     shown = [label for label in label_map.labels.classes if label.value in present]
     return np.concatenate([picture, legend(shown, picture.shape[1])])
 

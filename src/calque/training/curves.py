@@ -34,7 +34,7 @@ def draw_curves(rows: Sequence[HistoryRow], labels: Labels, path: Path) -> None:
     loss, dice = figure.subplots(1, 2)
     minutes = [row.seconds / 60 for row in rows if row.loss is not None]
     loss.plot(minutes, [row.loss for row in rows if row.loss is not None], color="#444444", linewidth=1)
-    loss.set(xlabel="minutes", ylabel="loss (cross-entropy - Dice)", title="training")
+    loss.set(xlabel="minutes", ylabel="loss", title="training")
     seen = [row for row in rows if row.dice]
     for label in labels.classes:
         colour = tuple(c / 255 for c in label.colour)
@@ -44,6 +44,8 @@ def draw_curves(rows: Sequence[HistoryRow], labels: Labels, path: Path) -> None:
     dice.set(xlabel="minutes", ylabel="Dice", ylim=(0, 1), title="validation")
     dice.grid(alpha=0.3)
     if seen and len(labels.classes) <= 12:
-        dice.legend(loc="lower right", fontsize="small")
+        dice.legend(
+            loc="upper left", bbox_to_anchor=(1.01, 1), fontsize="small"
+        )  # beside, not over the curves
     with atomic_path(path) as aside:
         figure.savefig(aside, dpi=110, format="png")

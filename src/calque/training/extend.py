@@ -84,6 +84,7 @@ def extend(
         write_text_atomic(fold.split, grown.split.to_json())
     _tell(state, fold, 1 if grown is None else 2, progress)
     save_state(state, fold.checkpoint)
+    fold.until.unlink(missing_ok=True)  # it has been reached
     fold.model.unlink()  # from here on it is a run that is not finished; the run's own model stays until then
     spent = options.spent + time.monotonic() - begun
     again = options.model_copy(update={"resume": True, "spent": spent})

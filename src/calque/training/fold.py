@@ -32,6 +32,7 @@ from calque.training.ensemble import ensemble, fold_card
 from calque.training.finetune import transfer
 from calque.training.grow import GROWN
 from calque.training.keeper import Keeper
+from calque.training.looks import Looks
 from calque.training.memory import keep_freed_memory
 from calque.training.options import TrainOptions
 from calque.training.pace import Clock, CountedPace, Pace, TimedPace
@@ -41,7 +42,7 @@ from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.sampler import Sampler
 from calque.training.state import TrainingState, fresh_state, load_state, save_state, tensors_of
 from calque.training.track import open_tracker
-from calque.training.until import Judge
+from calque.training.until import Judge, Until
 from calque.training.validate import QuickValidator, average_network, score_whole, study, validate
 from calque.training.watch import Watch
 
@@ -214,19 +215,21 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress, start: Mo
     contents = find_contents(setting.dataset, plan, setting.store)
     sampler = Sampler(setting.store, setting.split.train, plan, options.seed, contents)
     looked = quick_cases(plan, rehearsal)
-    quick = QuickValidator(setting.store, setting.split.validation[:looked], plan, contents)
+    keeper = Keeper(state, folder.checkpoint, options.checkpoint_seconds, progress.say)
+    show = Looks(folder.looks, plan, keeper.attempt)
+    quick = QuickValidator(setting.store, setting.split.validation[:looked], plan, contents, show)
     rescue = Rescue(
         plan,
         options.seed,
         folder,
         lambda: _prepare_again(setting, progress),
     )
-    keeper = Keeper(state, folder.checkpoint, options.checkpoint_seconds, progress.say)
     with Watch(keeper, plan.labels, folder, quick, pace, progress) as watch:
         watch.tracker = open_tracker(options.track, folder.path)
         watch.follow(lambda share: _keep_reserve(setting, pace, rehearsal, share))
-        if options.until is not None:
-            watch.judge = Judge(options.until, state, pace)
+        until = _settle_until(setting)
+        if until is not None:
+            watch.judge = Judge(until, state, pace)
         run_to_end(state, sampler, pace, rescue, watch)
         pace.finish(state.step)
     if state.step == 0:
@@ -247,6 +250,16 @@ def _begin_with(start: Model, setting: Setting, state: TrainingState, progress: 
     state.story.append(f"Fine-tuned from a model of {start.card.dataset}: {found.words()}")
     progress.say(state.story[-1])
     save_state(state, setting.folder.checkpoint)
+
+
+def _settle_until(setting: Setting) -> Until | None:
+    """When this run ends early: what was asked for, else what a run that is resumed was begun with."""
+    asked, kept = setting.options.until, setting.folder.until
+    if asked is not None:
+        write_text_atomic(kept, asked.to_json())
+    elif kept.exists():
+        asked = Until.read(kept)
+    return asked
 
 
 def _prepare_again(setting: Setting, progress: Progress) -> None:

@@ -8,6 +8,8 @@ RUN/
   fold_K/
     split.json         which cases trained and which validated
     checkpoint.safetensors, stable.safetensors (before the decay), history.jsonl, progress.png
+    looks/             pictures of a few validation cases, renewed as training goes on
+    until.json         the condition at which this fold ends early, if there is one
     validation/        label maps of the validation cases, on their own grids
     scores.json        their scores
     model.calque       this fold alone
@@ -157,6 +159,16 @@ class FoldFolder:
     def curves(self) -> Path:
         """Picture of the history."""
         return self.path / "progress.png"
+
+    @property
+    def looks(self) -> Path:
+        """Folder of pictures, renewed at each quick validation."""
+        return self.path / "looks"
+
+    @property
+    def until(self) -> Path:
+        """`Until`, where the run was to end early."""
+        return self.path / "until.json"
 
     @property
     def validation(self) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -50,7 +52,42 @@ class TensorBoard:
         self._writer.close()
 
 
-TRACKERS: dict[str, Callable[[Path], Tracker]] = {"tensorboard": TensorBoard}
+class MLflow:
+    """A run in the files of FOLD/mlflow (`mlflow ui --backend-store-uri` shows it); resumed, the same run."""
+
+    def __init__(self, folder: Path) -> None:
+        # MLflow is told by its environment alone to keep to files, and to tell nobody that it is used.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        try:
+            from mlflow.tracking import MlflowClient
+        except ModuleNotFoundError:
+            raise MissingExtraError("mlflow", "track") from None
+        self._client = MlflowClient(tracking_uri=(folder / "mlflow").resolve().as_uri())
+        kept = self._client.get_experiment_by_name("calque")
+        experiment = self._client.create_experiment("calque") if kept is None else kept.experiment_id
+        runs = self._client.search_runs([experiment], max_results=1)
+        name = f"{folder.parent.name} {folder.name}"
+        run = runs[0] if runs else self._client.create_run(experiment, run_name=name)
+        self._run: str = run.info.run_id
+        self._client.set_terminated(self._run, "RUNNING")
+
+    def add(self, row: HistoryRow) -> None:
+        """See `Tracker`."""
+        for name, value in scalars(row).items():
+            self._client.log_metric(self._run, _plain(name), value, step=row.step)
+
+    def close(self) -> None:
+        """See `Tracker`."""
+        self._client.set_terminated(self._run)
+
+
+def _plain(name: str) -> str:
+    """What MLflow takes for a name."""
+    return re.sub(r"[^\w/ .-]", "_", name)
+
+
+TRACKERS: dict[str, Callable[[Path], Tracker]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
 
 
 def open_tracker(name: str | None, folder: Path) -> Tracker | None:

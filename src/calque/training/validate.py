@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calque.dataset import Case, Dataset
@@ -25,7 +26,7 @@ from calque.prediction.learn import MODES, learn
 from calque.prediction.learned import Learned
 from calque.prediction.tiling import Tiling
 from calque.prediction.windows import sliding_window
-from calque.preparation import Store
+from calque.preparation import PreparedCase, Store
 from calque.progress import Progress, Task
 from calque.training.partial import score_annotated
 from calque.training.run import FoldFolder
@@ -42,12 +43,14 @@ class QuickValidator:
         cases: those that validate.
         plan: patch and labels.
         contents: which classes were annotated.
+        show: is given each case and the class numbers that were predicted.
     """
 
     store: Store
     cases: tuple[str, ...]
     plan: Plan
     contents: Contents = field(default_factory=Contents)
+    show: Callable[[PreparedCase, NDArray[np.integer]], None] | None = None
 
     def __call__(self, average: dict[str, Tensor]) -> dict[str, float]:
         """Name of class -> Dice of the network with these weights; classes that nobody has are left out."""
@@ -60,6 +63,8 @@ class QuickValidator:
             case = self.store.load(name)
             logits = sliding_window(engine, case.image, decoder.outputs, Tiling(self.plan.patch))
             guess = decoder.decide(logits)
+            if self.show is not None:
+                self.show(case, guess)
             if (known := self.contents.known.get(name)) is not None:
                 guess = np.where(known[guess], guess, 0)  # nobody knows whether it is right
             valid = case.labels < outputs  # the ignore value lies above
