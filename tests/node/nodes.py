@@ -46,11 +46,11 @@ class Copier:
 class Running:
     """What a test sees of a node."""
 
-    def __init__(self, maker: Copier, options: NodeOptions) -> None:
+    def __init__(self, maker: Copier, options: NodeOptions, tokens: dict[str, str] | None = None) -> None:
         self.options = options
         self.port = 0
         self.said: list[str] = []
-        self.node = Node(options, maker, say=self.said.append)
+        self.node = Node(options, maker, tokens, say=self.said.append)
 
 
 @contextmanager
@@ -62,6 +62,7 @@ def running(
     limits: Limits | None = None,
     listening: Listening | None = None,
     patience: Patience = QUICK,
+    tokens: dict[str, str] | None = None,
 ) -> Iterator[Running]:
     options = NodeOptions(
         spool=spool,
@@ -70,7 +71,7 @@ def running(
         limits=limits or Limits(free_bytes=0),
         patience=patience,
     )
-    seen = Running(maker or Copier(), options)
+    seen = Running(maker or Copier(), options, tokens)
     ready = threading.Event()
 
     def told(port: int) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look after a node: calque node status.", no_args_is_help=True)
 
 
+_NODE_TOKEN = "CALQUE_NODE_TOKEN"  # noqa: S105  (the name of a variable)
+
+
 def listen(
     model: Annotated[
         Path | None,
@@ -53,6 +56,10 @@ def listen(
         str | None,
         typer.Option(metavar="ADDRESS", help="To bind; with --allow every address, else loopback."),
     ] = None,
+    dicomweb: Annotated[
+        bool, typer.Option("--dicomweb", help="Take series by STOW-RS too; token: CALQUE_NODE_TOKEN.")
+    ] = False,
+    web_port: Annotated[int, typer.Option(min=0, max=65535, help="Of STOW-RS; 0: any free one.")] = 11180,
     tls_cert: Annotated[Path | None, typer.Option(metavar="PEM", help="Speak TLS with this.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate's key.")] = None,
     tls_ca: Annotated[
@@ -75,6 +82,8 @@ def listen(
 
     Without rules every scan gets MODEL, and results go to every --send and --stow. Needs the extra dicom.
 
+    DICOMweb (--dicomweb) stays on loopback unless CALQUE_NODE_TOKEN holds the token that callers must show.
+
     [dim]Example: calque listen lung.calque --send pacs:104:PACS --allow PACS@10.1.2.3[/dim]
     """
     from calque.node import Limits, Node, NodeOptions, Patience
@@ -86,7 +95,9 @@ def listen(
     decided = _rules(rules, send or [], stow or [], outputs)
     options = NodeOptions(
         spool=spool,
-        listening=_listening(host, port, aet, allow or [], (tls_cert, tls_key, tls_ca)),
+        listening=_listening(
+            host, port, aet, allow or [], (tls_cert, tls_key, tls_ca), web_port if dicomweb else None
+        ),
         rules=decided,
         limits=Limits(
             instance_bytes=parse_size(max_instance),
@@ -208,18 +219,30 @@ def _stow(url: str) -> Destination:
 
 
 def _tokens(rules: Rules) -> dict[str, str]:
-    """Tokens of the environment that the rules name."""
-    names = [getattr(one, "token_variable", None) for one in rules.destinations.values()]
-    return {name: os.environ[name] for name in names if name and name in os.environ}
+    """Tokens of the environment: the one that callers show, and those that the rules name."""
+    names = [_NODE_TOKEN, *(getattr(one, "token_variable", None) for one in rules.destinations.values())]
+    return {name: os.environ[name] for name in names if name and os.environ.get(name)}
 
 
 def _listening(
-    host: str | None, port: int, aet: str, allow: list[str], tls: tuple[Path | None, Path | None, Path | None]
+    host: str | None,
+    port: int,
+    aet: str,
+    allow: list[str],
+    tls: tuple[Path | None, Path | None, Path | None],
+    web_port: int | None,
 ) -> Listening:
-    from calque.node import Listening, parse_peer
+    """DICOMweb goes beyond loopback where there is a token too."""
+    from calque.node import Listening, Web, parse_peer
     from calque.node.listening import EVERYWHERE, LOOPBACK
 
     certificate, key, authorities = tls
+    web = None
+    if web_port is not None:
+        guarded = allow and os.environ.get(_NODE_TOKEN)
+        web = Web(
+            host=host or (EVERYWHERE if guarded else LOOPBACK), port=web_port, token_variable=_NODE_TOKEN
+        )
     return Listening.from_fields(
         host=host or (EVERYWHERE if allow else LOOPBACK),
         port=port,
@@ -228,6 +251,7 @@ def _listening(
         certificate=certificate,
         key=key,
         authorities=authorities,
+        web=None if web is None else web.model_dump(),
     )
 
 

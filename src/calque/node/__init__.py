@@ -1,7 +1,7 @@
 """The node: a DICOM peer that segments the series it is sent. Needs the extra `dicom`."""
 
 from calque.node.limits import Limits, Patience
-from calque.node.listening import Listening, Peer, parse_peer
+from calque.node.listening import Listening, Peer, Web, parse_peer
 from calque.node.node import Node, NodeOptions
 from calque.node.queue import Queue
 from calque.node.rules import Rule, Rules
@@ -18,6 +18,7 @@ __all__ = [
     "Queue",
     "Rule",
     "Rules",
+    "Web",
     "node_status",
     "parse_peer",
 ]

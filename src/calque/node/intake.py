@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from io import BytesIO
 from typing import NamedTuple
 
@@ -69,6 +69,10 @@ class Intake:
         if instances >= self._limits.series_instances or size + len(data) > self._limits.series_bytes:
             return self._refuse(f"series {key} is above the limit: {instances} instances, {size} bytes")
         return self._keep(data, Instance(sop, key, digest, len(data), ""))
+
+    def release(self, keys: Collection[str]) -> None:
+        """Everybody who brought something of these series has hung up."""
+        self._queue.release(keys)
 
     def _keep(self, data: bytes, instance: Instance) -> Answer:
         if not self._reserve(len(data)):

@@ -60,6 +60,33 @@ def parse_peer(text: str) -> Peer:
         ) from None
 
 
+class Web(Value):
+    """Where DICOMweb is spoken.
+
+    Args:
+        host: address to bind; beyond loopback there must be a token.
+        port: 0 lets the system choose one.
+        token_variable: environment variable that holds the token which callers show.
+    """
+
+    host: str = LOOPBACK
+    port: int = Field(default=11180, ge=0, le=65535)
+    token_variable: str = "CALQUE_NODE_TOKEN"  # noqa: S105  (a name, no token)
+
+    def require_guard(self, token: bool) -> None:
+        """Refuse an address beyond loopback without a token.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not token and not is_loopback(self.host):
+            raise InputError(
+                "DICOMweb beyond this machine needs a token",
+                where=f"{self.host}:{self.port}",
+                fix=f"set {self.token_variable}, or listen on loopback",
+            )
+
+
 class Listening(Value):
     """The node's own end.
 
@@ -71,6 +98,7 @@ class Listening(Value):
         certificate: PEM file of TLS; None: no TLS.
         key: PEM file of the certificate's key.
         authorities: PEM file; peers must show a certificate that one of these has signed.
+        web: where DICOMweb is spoken too; None: nowhere.
     """
 
     host: str = LOOPBACK
@@ -80,6 +108,7 @@ class Listening(Value):
     certificate: Path | None = None
     key: Path | None = None
     authorities: Path | None = None
+    web: Web | None = None
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
@@ -96,6 +125,10 @@ class Listening(Value):
         if not self.allow:
             return is_loopback(address)
         return any(peer.admits(aet, address) for peer in self.allow)
+
+    def knows(self, address: str) -> bool:
+        """Whether somebody at this address may call."""
+        return not self.allow or any(peer.admits(peer.aet, address) for peer in self.allow)
 
     def tls(self) -> ssl.SSLContext | None:
         """The context for incoming connections; None without TLS.

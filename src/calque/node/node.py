@@ -18,6 +18,8 @@ from calque.node.receiver import Receiver
 from calque.node.rules import Rules
 from calque.node.sending import Sender
 from calque.node.spool import Spool
+from calque.node.traffic import Traffic
+from calque.node.web import WebReceiver
 from calque.node.worker import Maker, Worker
 from calque.value import Value
 
@@ -73,25 +75,43 @@ class Node:
         a crash cut off.
 
         Raises:
-            InputError: the spool is another node's, or the address cannot be bound.
+            InputError: the spool is another node's, an address cannot be bound, or DICOMweb has no token.
         """
         options, spool = self._options, Spool(self._options.spool)
+        web = options.listening.web
+        if web is not None:
+            web.require_guard(web.token_variable in self._tokens)
         with spool.held(), closing(Queue(spool.queue)) as queue:
             self._recover(spool, queue)
             intake = Intake(spool, queue, options.limits, self._say)
-            receiver = Receiver(options.listening, intake, queue, options.limits, options.patience, self._say)
+            traffic = Traffic(options.limits)
+            receiver = Receiver(options.listening, intake, traffic, options.patience, self._say)
             worker = Worker(spool, queue, options.rules, self._maker, options.patience, self._say)
             sender = Sender(options.rules.destinations, options.listening.aet, self._tokens)
             courier = Courier(spool, queue, sender, options.patience, self._say)
-            ready(receiver.start())
-            loops = [self._loop(worker.step, "work"), self._loop(courier.step, "delivery")]
+            service = self._web(intake, traffic)
+            loops: list[threading.Thread] = []
             try:
+                port = receiver.start()
+                if service is not None:
+                    self._say(f"STOW-RS on {service.start()}")
+                ready(port)
+                loops = [self._loop(worker.step, "work"), self._loop(courier.step, "delivery")]
                 self._stopping.wait()
             finally:
                 self._stopping.set()
                 receiver.stop()
+                if service is not None:
+                    service.stop()
                 for loop in loops:
                     loop.join(options.patience.stop)
+
+    def _web(self, intake: Intake, traffic: Traffic) -> WebReceiver | None:
+        listening = self._options.listening
+        if listening.web is None:
+            return None
+        token = self._tokens.get(listening.web.token_variable)
+        return WebReceiver(listening, intake, traffic, self._options.patience, self._say, token)
 
     def _recover(self, spool: Spool, queue: Queue) -> None:
         swept, cut = spool.sweep(queue.files()), queue.recover()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
-from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ from calque.errors import InputError
 from calque.node.intake import NOT_UNDERSTOOD, STORED, Answer, Intake
 from calque.node.limits import Limits, Patience
 from calque.node.listening import Listening
-from calque.node.queue import Queue
+from calque.node.traffic import Traffic
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event
@@ -36,8 +34,7 @@ class Receiver:
     Args:
         listening: where, and from whom.
         intake: takes each instance.
-        queue: is told when a series' associations were released.
-        limits: of what arrives.
+        traffic: counts and bounds what arrives.
         patience: how long a silent peer is borne.
         say: gets one line about what an operator should know.
     """
@@ -46,15 +43,12 @@ class Receiver:
         self,
         listening: Listening,
         intake: Intake,
-        queue: Queue,
-        limits: Limits,
+        traffic: Traffic,
         patience: Patience,
         say: Callable[[str], None],
     ) -> None:
-        self._listening, self._intake, self._queue = listening, intake, queue
-        self._limits, self._patience, self._say = limits, patience, say
-        self._book = _Book()
-        self._arriving = _Arriving(limits)
+        self._listening, self._intake, self._traffic = listening, intake, traffic
+        self._limits, self._patience, self._say = traffic.limits, patience, say
         self._server: ThreadedAssociationServer | None = None
 
     def start(self) -> int:
@@ -77,7 +71,7 @@ class Receiver:
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_CONN_CLOSE, self._closed),
             (evt.EVT_REQUESTED, self._requested),
-            (evt.EVT_DIMSE_RECV, lambda event: self._arriving.forget(event.assoc)),
+            (evt.EVT_DIMSE_RECV, lambda event: self._traffic.forget(event.assoc)),
             (evt.EVT_C_STORE, self._stored),
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._aborted),
@@ -106,24 +100,19 @@ class Receiver:
     def _opened(self, event: Any) -> None:
         association = event.assoc
         address = str(event.address[0])
-        waiting = self._book.open(association)
-        if waiting > 2 * self._limits.associations or not self._known(address):
+        waiting = self._traffic.open(association)
+        if waiting > 2 * self._limits.associations or not self._listening.knows(address):
             self._say(f"a connection from {address} was closed: {_reason(waiting, self._limits)}")
             _close(association)
             return
         longest = max(self._limits.pdu_bytes, _REQUEST_BYTES)
-        _bound(association, self._arriving, longest, self._patience)
+        _bound(association, self._traffic, longest, self._patience)
 
     def _closed(self, event: Event) -> None:
-        self._arriving.forget(event.assoc)
-        self._book.close(event.assoc)
+        self._traffic.close(event.assoc)
         if event.assoc.requestor.primitive is None:
             # It waits for a request that can no longer come, for half a minute, and counts as an association.
             event.assoc.dul.to_user_queue.put(None)
-
-    def _known(self, address: str) -> bool:
-        allow = self._listening.allow
-        return not allow or any(peer.admits(peer.aet, address) for peer in allow)
 
     def _requested(self, event: Event) -> None:
         requestor = event.assoc.requestor
@@ -149,66 +138,14 @@ class Receiver:
             self._say(f"refused: an instance could not be stored: {type(problem).__name__}")
             answer = Answer(NOT_UNDERSTOOD)
         if answer.status == STORED and answer.key is not None:
-            self._book.brought(event.assoc, answer.key)
+            self._traffic.brought(event.assoc, answer.key)
         return answer.status
 
     def _released(self, event: Event) -> None:
-        self._queue.release(self._book.released(event.assoc))
+        self._intake.release(self._traffic.released(event.assoc))
 
     def _aborted(self, event: Event) -> None:
-        self._arriving.forget(event.assoc)
-        self._book.close(event.assoc)
-
-
-class _Book:
-    """Which open association brought something of which series."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: set[int] = set()
-        self._brought: dict[int, set[str]] = defaultdict(set)
-
-    def open(self, association: object) -> int:
-        with self._lock:
-            self._open.add(id(association))
-            return len(self._open)
-
-    def brought(self, association: object, key: str) -> None:
-        with self._lock:
-            self._brought[id(association)].add(key)
-
-    def released(self, association: object) -> set[str]:
-        """Series that this association brought and no other open one did."""
-        with self._lock:
-            keys = self._brought.pop(id(association), set())
-            return keys - {key for others in self._brought.values() for key in others}
-
-    def close(self, association: object) -> None:
-        with self._lock:
-            self._open.discard(id(association))
-            self._brought.pop(id(association), None)
-
-
-class _Arriving:
-    """Bytes of messages that are not complete yet: one association, and all, are bounded."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._lock = threading.Lock()
-        self._bytes: dict[int, int] = defaultdict(int)
-
-    def expect(self, association: object, length: int) -> None:
-        """Count what is about to be read; OSError, which ends the association, if that is too much."""
-        with self._lock:
-            self._bytes[id(association)] += length
-            one, together = self._bytes[id(association)], sum(self._bytes.values())
-        if one > 2 * self._limits.instance_bytes or together > self._limits.arriving_bytes:
-            raise OSError(f"a message of more than {one} bytes")
-
-    def forget(self, association: object) -> None:
-        """What it brought is complete, or will never be."""
-        with self._lock:
-            self._bytes.pop(id(association), None)
+        self._traffic.close(event.assoc)
 
 
 def _close(association: Any) -> None:
@@ -219,16 +156,23 @@ def _close(association: Any) -> None:
 
 def _support(entity: Any) -> None:
     """Every storage class in every transfer syntax that is stored as it comes, and verification."""
-    from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
     from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-    syntaxes = [uid for uid in ALL_TRANSFER_SYNTAXES if uid not in _DEFLATED]
-    for context in AllStoragePresentationContexts:
-        entity.add_supported_context(context.abstract_syntax, syntaxes)
+    classes, syntaxes = taken()
+    for sop_class in classes:
+        entity.add_supported_context(sop_class, syntaxes)
     entity.add_supported_context(Verification)
 
 
-def _bound(association: Any, arriving: _Arriving, longest: int, patience: Patience) -> None:
+def taken() -> tuple[list[str], list[str]]:
+    """UIDs of the storage classes and of the transfer syntaxes that are stored."""
+    from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
+
+    classes = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    return classes, [str(uid) for uid in ALL_TRANSFER_SYNTAXES if uid not in _DEFLATED]
+
+
+def _bound(association: Any, traffic: Traffic, longest: int, patience: Patience) -> None:
     """Refuse to read what is too long, before it is read; and do not wait for ever."""
     connection = association.dul.socket
     connection.socket.settimeout(patience.network)
@@ -238,7 +182,7 @@ def _bound(association: Any, arriving: _Arriving, longest: int, patience: Patien
     def bounded(length: int) -> bytearray:
         if length > longest:
             raise OSError(f"a protocol data unit of {length} bytes")
-        arriving.expect(association, length)
+        traffic.expect(association, length)
         return bytearray(receive(length))
 
     connection.recv = bounded
