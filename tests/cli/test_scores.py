@@ -118,6 +118,42 @@ def test_compare_folders_and_files_of_scores(folders, tmp_path, capsys):
     assert run(["compare", a, b, truth, "--names", "one"]) == 2
 
 
+def test_compare_by_patient_with_another_interval(folders, tmp_path, capsys):
+    a, b, truth = folders
+    page, found, groups = tmp_path / "c.html", tmp_path / "c.json", tmp_path / "g.csv"
+    groups.write_text("case,patient\n" + "".join(f"case {k},p{k // 2}\n" for k in range(4)))
+    arguments = ["compare", a, b, truth, "--groups", str(groups), "--tolerance", "2", "-o", str(page)]
+    assert run([*arguments, "--json", str(found)]) == 0
+    assert {d["patients"] for d in read(found)["differences"] if d["n"]} == {2}
+    said = capsys.readouterr().out
+    assert "intervals may be too narrow (2 patients)" in said
+    assert "|volume_error_ml|" in said
+    text = page.read_text()
+    assert "They may be too narrow (2 patients)" in text
+    assert "Tolerance of NSD and boundary IoU: 2.0" in text
+    assert "--tolerance 2" in text
+    assert read(found)["bootstrap"]["method"] == "hall"
+    for name in "ab":
+        assert run(["evaluate", str(tmp_path / name), truth, "--json", str(tmp_path / f"{name}.json")]) == 0
+    files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    assert run(["compare", *files, "--interval", "bca", "-o", str(page), "--json", str(found)]) == 0
+    assert {s["bootstrap"]["method"] for s in read(found)["scores"].values()} == {"bca"}
+    assert "--interval bca" in page.read_text()
+    assert run(["compare", *files, "--groups", str(groups)]) == 2
+    assert run(["compare", *files, "--pdf"]) == 2
+
+
+def test_the_terminal_says_how_many_where_not_all_have_a_value(folders, tmp_path, capsys):
+    a, _, truth = folders
+    empty = LabelMap(np.zeros((10, 12, 14), np.uint8), Grid.from_parts((10, 12, 14), (2.0, 1.0, 1.0)), LABELS)
+    write_labels(empty, Path(a) / "case 0.nii.gz")
+    (Path(a) / "case 3.nii.gz").unlink()
+    assert run(["evaluate", a, truth, "--metrics", "dice,hd95"]) == 1
+    said = capsys.readouterr().out
+    assert "0.00 [0.00, 0.00] n=2" in said
+    assert "no prediction for 1 case: case 3" in said
+
+
 def test_models_that_found_other_classes_are_compared(folders, tmp_path):
     a, b, truth = folders
     for path in (*Path(b).iterdir(), *Path(truth).iterdir()):

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from calque.errors import CalqueError, GeometryError, InputError, ReadError
-from calque.evaluation import Rules, evaluate
+from calque.evaluation import Rules, evaluate, score_case
+from calque.evaluation.volumes import agreements
 from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.io import read_labels, write_labels, write_png
-from calque.labels import Labels
+from calque.labels import Labels, Region
 
 from .maps import LABELS, cube, label_map
 
@@ -233,3 +234,36 @@ def test_formats_may_differ(folders, suffix):
         write_labels(read_labels(path), truth / path.name.replace(".nii.gz", suffix))
         path.unlink()
     assert evaluate(predicted, truth).cases == before.cases
+
+
+def test_classes_that_were_not_annotated_have_no_figures(tmp_path):
+    """As a dataset's manifest tells it; the same table makes subgroups."""
+    lesions = cube(2, 6)
+    lesions[8:10, 8:10, 8:10] = 2
+    for k, truth in enumerate((lesions, cube(2, 6), lesions)):
+        write_labels(label_map(truth), tmp_path / "truth" / f"c{k}.nii.gz")
+        write_labels(label_map(lesions), tmp_path / "predicted" / f"c{k}.nii.gz")
+    table = tmp_path / "g.csv"
+    table.write_text("case,image,label,annotated,sex\nc0,a,b,,f\nc1,a,b,organ,f\nc2,a,b,organ; lesion,m\n")
+    folders = tmp_path / "predicted", tmp_path / "truth"
+    scores = evaluate(*folders, labels=LABELS, groups=table)
+    score = scores.case("c1").classes["lesion"]
+    assert (score.state, set(score.values.values())) == ("unknown", {None})
+    summary = scores.summaries["lesion"]["dice"]
+    assert (summary.mean, summary.n, summary.unknown, summary.absent) == (1.0, 2, 1, 0)
+    assert scores.foreground["dice"].mean == 1.0
+    assert agreements(scores)["lesion"].n == 2
+    assert {g.column for g in scores.groups} == {"sex"}
+    assert evaluate(*folders, labels=LABELS).case("c1").classes["lesion"].state == "spurious"
+    with pytest.raises(InputError, match="only where classes have names"):
+        evaluate(*folders, groups=table)
+    table.write_text("case,annotated\nc0,organs\n")
+    with pytest.raises(InputError, match="do not exist"):
+        evaluate(*folders, labels=LABELS, groups=table)
+
+
+def test_a_region_with_a_class_that_was_not_annotated_is_unknown():
+    labels = Labels(classes=LABELS.classes, regions=(Region(name="all", values=(1, 2)),))
+    score = score_case(label_map(cube(2, 6), labels), label_map(cube(2, 6), labels), annotated=("organ",))
+    states = {name: found.state for name, found in score.classes.items()}
+    assert states == {"organ": "present", "lesion": "unknown", "all": "unknown"}

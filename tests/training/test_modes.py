@@ -158,7 +158,8 @@ def test_a_class_that_was_not_annotated_is_not_scored(dataset: Dataset) -> None:
     assert known is not None
     assert known.tolist() == [True, True, *[False] * (len(some.labels.names) - 1)]
     score = score_annotated(truth, case, some.labels, some.rule)
-    assert list(score.classes) == list(some.labels.names[:1])
+    states = [score.classes[name].state for name in some.labels.names]
+    assert states == ["present", *["unknown"] * (len(states) - 1)]
     assert score.classes[some.labels.names[0]].values["dice"] == 1.0
 
 

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calque.cli.options import Json, Workers
-from calque.cli.scores import LesionIou, Metrics, Resample, Tolerance, metric_names, number, parse_tolerance
+from calque.cli.scores import (
+    Groups,
+    Interval,
+    LesionIou,
+    Metrics,
+    Resample,
+    Tolerance,
+    count,
+    figure,
+    metric_names,
+    parse_tolerance,
+    warn_few,
+)
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -31,6 +43,13 @@ def compare(
     tolerance: Tolerance = "1.0",
     lesion_iou: LesionIou = 0.5,
     resample: Resample = False,
+    groups: Groups = None,
+    interval: Annotated[
+        Interval | None, typer.Option(help="How intervals are made; by default as evaluate does.")
+    ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also the report as PDF, by Chromium or Chrome.")
+    ] = False,
     workers: Workers = None,
     json: Json = None,
 ) -> None:
@@ -40,12 +59,19 @@ def compare(
 
     [dim]Example: calque compare ours/ theirs/ labelsTs/ -o comparison.html[/dim]
     """
+    from calque.errors import InputError
     from calque.evaluation import Rules, Scores, evaluate
     from calque.evaluation import compare as compare_scores
-    from calque.reporting import report_comparison
+    from calque.evaluation.scores import Bootstrap
+    from calque.reporting import print_pdf, report_comparison
 
     screen = Screen(json)
+    if pdf and output is None:
+        raise InputError("A PDF is printed from the report", fix="give -o FILE")
     ready = all(path.suffix == ".json" for path in paths)
+    if ready and groups is not None:
+        raise InputError("Scores as JSON know their patients", got=groups, fix="evaluate with --groups")
+    how = None if interval is None else Bootstrap(method=interval)
     models: dict[str, Scores] = {}
     for name, path in zip(_names(paths if ready else paths[:-1], names), paths, strict=False):
         models[name] = (
@@ -55,15 +81,18 @@ def compare(
                 path,
                 paths[-1],
                 Rules(metric_names(metrics), parse_tolerance(tolerance), lesion_iou, resample),
+                groups=groups,
+                bootstrap=how,
                 workers=workers,
                 progress=screen.progress,
             )
         )
-    found = compare_scores(models)
+    found = compare_scores(models, how)
     show_comparison(screen, found)
     if output is not None:
         report_comparison(found, output, lang=lang)
-        screen.say(f"Report: {output}")
+        printed = print_pdf(output) if pdf else None
+        screen.say(f"Report: {output}" + (f" and {printed}" if printed else ""))
     screen.json(found)
     if found.left_out or not all(scores.complete for scores in found.scores.values()):
         raise typer.Exit(1)
@@ -89,10 +118,17 @@ def show_comparison(screen: Screen, found: Comparison) -> None:
     """Ranks and differences of the mean of classes; JSON holds every class."""
     ranks = [rank for rank in found.ranks if rank.target == "" and rank.mean is not None]
     screen.table(
-        f"{found.cases} cases that every model scored: mean of classes",
+        f"{count(found.cases)} that every model scored: mean of classes",
         ("metric", "model", "n", "mean", "rank", "first in resamples"),
         [
-            (r.metric, r.model, r.n, number(r.mean or 0.0), f"{r.rank:g}", f"{100 * r.shares[0]:.0f} %")
+            (
+                _name(r.metric),
+                r.model,
+                r.n,
+                figure(r.metric, r.mean or 0.0),
+                f"{r.rank:g}",
+                f"{100 * r.shares[0]:.0f} %",
+            )
             for r in ranks
         ],
     )
@@ -102,10 +138,10 @@ def show_comparison(screen: Screen, found: Comparison) -> None:
         ("metric", "difference", "n", f"mean [{level} % interval]", "p", "p corrected"),
         [
             (
-                d.metric,
+                _name(d.metric),
                 f"{d.first} - {d.second}",
                 d.n,
-                f"{number(d.mean)} [{number(d.low)}, {number(d.high)}]",
+                f"{figure(d.metric, d.mean)} [{figure(d.metric, d.low)}, {figure(d.metric, d.high)}]",
                 "-" if d.p is None else f"{d.p:.2g}",
                 "-" if d.p_holm is None else f"{d.p_holm:.2g}",
             )
@@ -113,5 +149,13 @@ def show_comparison(screen: Screen, found: Comparison) -> None:
             if d.target == "" and d.mean is not None and d.low is not None and d.high is not None
         ],
     )
+    warn_few(screen, found)
     if found.left_out:
         screen.say(f"left out, not scored by every model: {', '.join(found.left_out)}")
+
+
+def _name(metric: str) -> str:
+    """Errors with a sign are compared by their size."""
+    from calque.evaluation import metric_named
+
+    return f"|{metric}|" if metric_named(metric).better == "zero" else metric

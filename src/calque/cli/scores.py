@@ -12,7 +12,8 @@ from calque.cli.options import Json, Workers
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from calque.evaluation import Scores
+    from calque.evaluation import Comparison, Scores
+    from calque.evaluation.scores import Summary
 
 MAIN_METRICS = ("dice", "iou", "hd95", "nsd", "volume_error_ml")
 
@@ -46,7 +47,7 @@ Resample = Annotated[
 ]
 Groups = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="CSV: case or patient, and columns that make subgroups."),
+    typer.Option(metavar="FILE", help="CSV: case or patient; annotated; subgroups by other columns."),
 ]
 
 
@@ -66,7 +67,9 @@ def evaluate(
         typer.Option(metavar="FILE", help="CSV: case, predicted, truth; in place of equal names."),
     ] = None,
     groups: Groups = None,
-    interval: Annotated[Interval, typer.Option(help="How intervals are made.")] = "hall",
+    interval: Annotated[
+        Interval, typer.Option(help="Of means, by patient: Student's t after Hall, or bootstraps.")
+    ] = "hall",
     workers: Workers = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="A row for each case and class.")
@@ -147,18 +150,17 @@ def show_scores(screen: Screen, scores: Scores, metrics: Sequence[str] = MAIN_ME
     """A table of means with intervals, and what was not scored; JSON and CSV hold all metrics."""
     shown = [metric for metric in metrics if metric in scores.metrics] or scores.metrics
     summaries = scores.summaries | {"mean of classes": scores.foreground}
-    rows = [(name, *(_figure(by_metric.get(m)) for m in shown)) for name, by_metric in summaries.items()]
+    rows = [
+        (name, *(_figure(m, by_metric.get(m), len(scores.cases)) for m in shown))
+        for name, by_metric in summaries.items()
+    ]
     level = round(100 * scores.bootstrap.level)
     screen.table(
-        f"{len(scores.cases)} cases: mean [{level} % interval, by patient]",
+        f"{count(len(scores.cases))}: mean [{level} % interval, by patient]",
         ("class", *shown),
         rows,
     )
-    if scores.few_patients:
-        screen.say(
-            f"intervals may be too narrow: n = {scores.patients}; what befalls fewer than "
-            f"{scores.unseen_share:.0%} of patients may not be among them"
-        )
+    warn_few(screen, scores)
     if not scores.spacing_known:
         screen.say("nothing says how large a pixel is: lengths are in pixels, volumes in thousands of pixels")
     if scores.resampled:
@@ -179,27 +181,50 @@ def show_groups(screen: Screen, scores: Scores, metrics: Sequence[str]) -> None:
             "Subgroups: mean of classes",
             ("group", "cases", *shown),
             [
-                (f"{g.column}: {g.value}", len(g.cases), *(_figure(g.foreground.get(m)) for m in shown))
+                (
+                    f"{g.column}: {g.value}",
+                    len(g.cases),
+                    *(_figure(m, g.foreground.get(m), len(g.cases)) for m in shown),
+                )
                 for g in scores.groups
             ],
         )
 
 
+def warn_few(screen: Screen, found: Scores | Comparison) -> None:
+    """Say that intervals of so few patients may be too narrow."""
+    if found.few_patients:
+        people = "1 patient" if found.patients == 1 else f"{found.patients} patients"
+        screen.say(
+            f"intervals may be too narrow ({people}): what befalls fewer than {found.unseen_share:.0%} of "
+            "patients may not be among them"
+        )
+
+
+def count(cases: int) -> str:
+    """How many cases."""
+    return f"{cases} case" if cases == 1 else f"{cases} cases"
+
+
 def _some(cases: Sequence[str]) -> str:
     more = ", ..." if len(cases) > _CASES_SHOWN else ""
-    return f"{len(cases)} cases: {', '.join(cases[:_CASES_SHOWN])}{more}"
+    return f"{count(len(cases))}: {', '.join(cases[:_CASES_SHOWN])}{more}"
 
 
-def _figure(summary: object) -> str:
-    from calque.evaluation.scores import Summary
-
-    if not isinstance(summary, Summary) or summary.mean is None:
+def _figure(metric: str, summary: Summary | None, cases: int) -> str:
+    """Mean and interval; also of how many cases, where they are not all."""
+    if summary is None or summary.mean is None:
         return "-"
+    n = "" if summary.n == cases else f" n={summary.n}"
     if summary.low is None or summary.high is None:
-        return number(summary.mean)
-    return f"{number(summary.mean)} [{number(summary.low)}, {number(summary.high)}]"
+        return f"{figure(metric, summary.mean)}{n}"
+    low, high = figure(metric, summary.low), figure(metric, summary.high)
+    return f"{figure(metric, summary.mean)} [{low}, {high}]{n}"
 
 
-def number(value: float) -> str:
-    """Three decimals below 1, else one."""
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:.1f}"
+def figure(metric: str, value: float) -> str:
+    """Three decimals of a ratio, two of millimetres and millilitres."""
+    from calque.evaluation import metric_named
+
+    text = f"{value:.{2 if metric_named(metric).unit else 3}f}"
+    return text.removeprefix("-") if float(text) == 0.0 else text

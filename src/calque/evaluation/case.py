@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +36,12 @@ def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
     tolerance_mm: Tolerance = 1.0,
     lesion_iou: float = 0.5,
     probabilities: Probabilities | None = None,
+    annotated: Collection[str] | None = None,
 ) -> CaseScore:
     """Score every class and region of `truth.labels`.
 
-    Voxels that the truth marks with the ignore value belong to no mask, on either side.
+    Voxels that the truth marks with the ignore value belong to no mask, on either side. Of a class that was
+    not annotated, or a region with one, nobody knows whether the prediction is right: it has no figures.
 
     Args:
         predicted: on the grid of `truth`; its values mean what `truth.labels` says.
@@ -50,6 +52,7 @@ def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
         tolerance_mm: up to which distance surfaces agree.
         lesion_iou: above which IoU two objects match.
         probabilities: (k, z, y, x), background first, then the classes in their order; for calibration.
+        annotated: names of the classes that were looked for in this case; None: all.
 
     Raises:
         GeometryError: the grids differ; nothing is resampled.
@@ -71,7 +74,11 @@ def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
     if labels.ignore is not None:
         voxels -= int(np.count_nonzero(truth.array == labels.ignore))
     classes = {}
+    strange = () if annotated is None else {x.value for x in labels.classes if x.name not in annotated}
     for name, group in groups.items():
+        if any(value in strange for value in group):
+            classes[name] = ClassScore(state="unknown", values={m.name: None for m in chosen})
+            continue
         slices = _joint(boxes, group, truth.grid.shape)
         there, here = truth.array[slices], predicted.array[slices]
         scored = None if labels.ignore is None else np.asarray(there != labels.ignore)

@@ -94,8 +94,9 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
             the truth or above it says so (the former also what the truth's files store), else each value N
             found is "class N".
         patients: case -> patient, for intervals by patient; others are a patient each.
-        manifest: a CSV file with columns case, predicted, truth, and perhaps patient and subgroups.
-        groups: a CSV file with a column case or patient; every further column makes subgroups.
+        manifest: a CSV file with columns case, predicted, truth, and what `groups` may have.
+        groups: a CSV file with a column case or patient; every further column makes subgroups, but annotated:
+            the classes that were looked for in a case, with ; between them. Others are not scored there.
         bootstrap: how intervals are made.
         workers: cases at a time; memory holds two masks for each.
         progress: told of each case.
@@ -116,7 +117,9 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
         (subjects.patients if subjects else {}) | (listed.patients if listed else {}) | dict(patients or {})
     )
     found = match(Path(predicted), Path(truth), known, listed)
-    scored, failed = _score_all(found.jobs, labels, rules, workers, progress)
+    looked = (subjects.annotated if subjects else {}) | (listed.annotated if listed else {})
+    _require_known(looked, labels)
+    scored, failed = _score_all(found.jobs, labels, rules, looked, workers, progress)
     scores = summarise(
         [one.case for one in scored],
         labels or _union([one.labels for one in scored]),
@@ -145,15 +148,41 @@ def _require_sense(rules: Rules, labels: Labels | None) -> None:
         tolerance_by_target(rules.tolerance_mm, labels)
 
 
+def _require_known(looked: Mapping[str, Sequence[str]], labels: Labels | None) -> None:
+    """Refuse classes that no label has: they would leave out others in silence."""
+    if not looked:
+        return
+    if labels is None:
+        raise InputError(
+            "Which classes were annotated can be told only where classes have names",
+            got=next(iter(looked.values())),
+            fix="put a manifest.labels.csv or a dataset.json beside the truth",
+        )
+    unknown = {name for names in looked.values() for name in names} - set(labels.names)
+    if unknown:
+        raise InputError(
+            "The column annotated names classes that do not exist",
+            expected=", ".join(labels.names),
+            got=", ".join(sorted(unknown)),
+        )
+
+
 def _score_all(
-    jobs: Sequence[Job], labels: Labels | None, rules: Rules, workers: int | None, progress: Progress
+    jobs: Sequence[Job],
+    labels: Labels | None,
+    rules: Rules,
+    looked: Mapping[str, Sequence[str]],
+    workers: int | None,
+    progress: Progress,
 ) -> tuple[list[_Scored], tuple[Failure, ...]]:
     """Every pair, on threads; raises the first error where all failed."""
     scored: list[_Scored] = []
     failed: list[Failure] = []
     first: CalqueError | None = None
     with progress.task("evaluate", total=len(jobs)) as task:
-        for outcome in map_bounded(lambda job: _score(job, labels, rules), jobs, workers):
+        for outcome in map_bounded(
+            lambda job: _score(job, labels, rules, looked.get(job.case)), jobs, workers
+        ):
             if isinstance(outcome.error, CalqueError):
                 first = first or outcome.error
                 failed.append(Failure(case=outcome.item.case, error=str(outcome.error)))
@@ -165,7 +194,7 @@ def _score_all(
     return scored, tuple(failed)
 
 
-def _score(job: Job, labels: Labels | None, rules: Rules) -> _Scored:
+def _score(job: Job, labels: Labels | None, rules: Rules, annotated: Sequence[str] | None) -> _Scored:
     truth, predicted = _read_pair(job, labels, rules)
     holding = [one.labels for one in (truth, predicted) if one.array.any()]  # an empty mask names no class
     shared = labels or _union(holding or [truth.labels])
@@ -185,6 +214,7 @@ def _score(job: Job, labels: Labels | None, rules: Rules) -> _Scored:
         tolerance_mm=tolerance,
         lesion_iou=rules.lesion_iou,
         probabilities=soft,
+        annotated=annotated,
     )
     return _Scored(with_scale(case, job.truth), shared, moved)
 

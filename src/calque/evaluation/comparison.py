@@ -11,7 +11,7 @@ import numpy as np
 from calque.errors import InputError
 from calque.evaluation.intervals import Figures, by_patient, intervals, resamples
 from calque.evaluation.metrics import Metric, select
-from calque.evaluation.scores import Bootstrap, Scores, case_mean
+from calque.evaluation.scores import Bootstrap, Scores, case_mean, few, unseen_share
 from calque.evaluation.summary import summarise
 from calque.evaluation.volumes import Agreement, agreements
 from calque.labels import Labels
@@ -35,7 +35,7 @@ class Difference(Value):
         patients: patients among them.
         left_out: cases in which one of the two has no value.
         mean: of first minus second, over cases.
-        low: lower end of its bootstrap interval by patient; None for fewer than two patients.
+        low: lower end of its interval by patient (`Comparison.bootstrap`); None for fewer than two patients.
         high: upper end.
         p: two-sided Wilcoxon signed-rank test of the patients' mean differences; None for fewer than two
             patients or without any difference.
@@ -86,7 +86,7 @@ class Comparison(Value):
         models: names, in the order given.
         cases: how many all of them scored.
         left_out: cases that some model did not score.
-        bootstrap: how intervals and ranks were resampled.
+        bootstrap: how intervals were made and ranks resampled.
         differences: every pair of models.
         ranks: of every model.
         agreements: of predicted and true volume, by model and then by class.
@@ -103,6 +103,22 @@ class Comparison(Value):
     agreements: dict[str, dict[str, Agreement]]
     scores: dict[str, Scores]
 
+    @property
+    def patients(self) -> int:
+        """How many patients the compared cases are of."""
+        left_out = set(self.left_out)
+        return len({c.patient for c in self.scores[self.models[0]].cases if c.case not in left_out})
+
+    @property
+    def few_patients(self) -> bool:
+        """Whether every interval may be too narrow: what is rare may not have happened yet."""
+        return few(self.patients)
+
+    @property
+    def unseen_share(self) -> float:
+        """The largest share of patients with an outcome that, with a chance of 5 %, none of these has."""
+        return unseen_share(self.patients)
+
 
 def compare(models: Mapping[str, Scores], bootstrap: Bootstrap | None = None) -> Comparison:
     """Compare models that were scored against the same truth in the same way.
@@ -114,10 +130,10 @@ def compare(models: Mapping[str, Scores], bootstrap: Bootstrap | None = None) ->
     Raises:
         InputError: fewer than two models, scores made in different ways, or no case in common.
     """
-    models = _alike(models)
+    models = _alike(models, bootstrap)
     names = tuple(models)
     first = models[names[0]]
-    how = bootstrap or first.bootstrap
+    how = first.bootstrap
     shared = [c.case for c in first.cases if all(c.case in _names(scores) for scores in models.values())]
     if not shared:
         raise InputError("These models have no scored case in common", got=", ".join(names))
@@ -149,8 +165,11 @@ def compare(models: Mapping[str, Scores], bootstrap: Bootstrap | None = None) ->
     )
 
 
-def _alike(models: Mapping[str, Scores]) -> dict[str, Scores]:
-    """The same scores, if they were made in the same way; each then knows the classes that another found."""
+def _alike(models: Mapping[str, Scores], bootstrap: Bootstrap | None) -> dict[str, Scores]:
+    """The same scores, if they were made in the same way.
+
+    Each then knows the classes that another found, and has intervals made in one way.
+    """
     if len(models) < 2:
         raise InputError("A comparison needs two models or more", got=", ".join(models))
     ways = [(s.metrics, s.lesion_iou) for s in models.values()]
@@ -168,16 +187,19 @@ def _alike(models: Mapping[str, Scores]) -> dict[str, Scores]:
             expected="the same labels, metrics, tolerances and object threshold",
             fix="evaluate the models again with the same options",
         )
-    if all(s.labels == next(iter(models.values())).labels for s in models.values()):
+    first = next(iter(models.values()))
+    how = bootstrap or first.bootstrap
+    same = all(s.labels == first.labels for s in models.values())
+    if same and all(s.bootstrap == how for s in models.values()):
         return dict(models)
-    labels = Labels.from_names(classes)
+    labels = first.labels if same else Labels.from_names(classes)
     return {
         name: summarise(
             s.cases,
             labels,
             metrics=s.metrics,
             tolerance_mm=millimetres,
-            bootstrap=s.bootstrap,
+            bootstrap=how,
             findings=s.findings,
         ).model_copy(update={"lesion_iou": s.lesion_iou, "resampled": s.resampled})
         for name, s in models.items()

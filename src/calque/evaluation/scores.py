@@ -18,6 +18,10 @@ FEW_PATIENTS = 50
 """Below which rare failures make every interval too narrow: docs/decisions/intervals.md."""
 
 
+ClassState = State | Literal["unknown"]
+"""Unknown: the truth does not say, because the class was not annotated in this case."""
+
+
 class ClassScore(Value):
     """One class, or region, of one case.
 
@@ -27,7 +31,7 @@ class ClassScore(Value):
         reliability: voxels by bin of probability, where there are probabilities.
     """
 
-    state: State
+    state: ClassState
     values: dict[str, float | None]
     reliability: Reliability | None = None
 
@@ -55,11 +59,12 @@ class Summary(Value):
         n: cases with a value: what mean, median and interval are taken over.
         undefined: cases where one mask is empty and the metric has no value.
         absent: cases where both masks are empty.
+        unknown: cases in which the class was not annotated.
         patients: patients among the `n`.
         mean: of the values.
         std: with n - 1; None for one value.
         median: of the values; `q25` and `q75` are the quartiles, linearly interpolated.
-        low: lower end of the bootstrap interval of the mean; None for fewer than two patients.
+        low: lower end of the interval of the mean, as `Bootstrap` says; None for fewer than two patients.
         high: its upper end.
         worst: up to three cases, worst first; for distances, undefined before all others.
     """
@@ -68,6 +73,7 @@ class Summary(Value):
     undefined: int
     absent: int
     patients: int
+    unknown: int = 0
     mean: float | None = None
     std: float | None = None
     median: float | None = None
@@ -185,12 +191,12 @@ class Scores(Value):
     @property
     def few_patients(self) -> bool:
         """Whether every interval may be too narrow: what is rare may not have happened yet."""
-        return self.patients < FEW_PATIENTS
+        return few(self.patients)
 
     @property
     def unseen_share(self) -> float:
         """The largest share of patients with an outcome that, with a chance of 5 %, none of these has."""
-        return float(1.0 - 0.05 ** (1.0 / max(1, self.patients)))
+        return unseen_share(self.patients)
 
     @property
     def spacing_known(self) -> bool:
@@ -218,3 +224,13 @@ def case_mean(case: CaseScore, metric: str, labels: Labels) -> float | None:
     found = [case.classes[name].values[metric] for name in labels.names]
     values = [value for value in found if value is not None]
     return sum(values) / len(values) if values else None
+
+
+def few(patients: int) -> bool:
+    """Whether intervals of so many patients may be too narrow."""
+    return patients < FEW_PATIENTS
+
+
+def unseen_share(patients: int) -> float:
+    """The largest share of patients with an outcome that, with a chance of 5 %, none of these has."""
+    return float(1.0 - 0.05 ** (1.0 / max(1, patients)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from calque.errors import InputError, ReadError
 
-CASE, PATIENT, PREDICTED, TRUTH = "case", "patient", "predicted", "truth"
+CASE, PATIENT, PREDICTED, TRUTH, ANNOTATED = "case", "patient", "predicted", "truth", "annotated"
 NOT_GIVEN = "not given"
 """The subgroup of cases that have no row, or an empty cell."""
 
@@ -40,6 +40,16 @@ class Subjects:
             return {}
         return {row[CASE]: row[PATIENT] for row in self.rows if row[PATIENT]}
 
+    @property
+    def annotated(self) -> dict[str, tuple[str, ...]]:
+        """Case -> the classes that were looked for (with ; between them), where these are not all."""
+        if not {CASE, ANNOTATED} <= set(self.columns):
+            return {}
+        found = {
+            row[CASE]: tuple(n.strip() for n in row[ANNOTATED].split(";") if n.strip()) for row in self.rows
+        }
+        return {case: names for case, names in found.items() if names}
+
     def groups(self, cases: Sequence[tuple[str, str]]) -> dict[str, dict[str, tuple[str, ...]]]:
         """Column -> value -> names of cases, for every column that is no name and no file.
 
@@ -63,7 +73,7 @@ class Subjects:
             )
         found = {}
         for column in self.columns:
-            if column not in (CASE, PATIENT, PREDICTED, TRUTH):
+            if not _names(column):
                 cells = {case: "" if row is None else row[column] for case, row in own.items()}
                 found[column] = self._split(column, cells)
         return found
@@ -120,6 +130,12 @@ def read_subjects(path: Path | str) -> Subjects:
     if twice:
         raise InputError(f"A {key} stands twice in this table", where=path, got=sorted(twice)[0])
     return Subjects(path, columns, rows)
+
+
+def _names(column: str) -> bool:
+    """Whether it names cases, files or classes, as in a dataset's manifest, and makes no subgroups."""
+    known = (CASE, PATIENT, PREDICTED, TRUTH, ANNOTATED, "image", "label")
+    return column in known or column.startswith(("image:", "label:"))
 
 
 def _number(cell: str) -> float | None:

@@ -11,11 +11,21 @@ from calque.errors import InputError
 from calque.evaluation.case import Tolerance, targets, tolerance_by_target
 from calque.evaluation.intervals import Figures, intervals
 from calque.evaluation.metrics import DEFAULT, Metric, select
-from calque.evaluation.pair import Pair, State
-from calque.evaluation.scores import Bootstrap, CaseScore, ClassScore, Findings, Scores, Summary, case_mean
+from calque.evaluation.pair import Pair
+from calque.evaluation.scores import (
+    Bootstrap,
+    CaseScore,
+    ClassScore,
+    ClassState,
+    Findings,
+    Scores,
+    Summary,
+    case_mean,
+)
 from calque.labels import Labels
 
 _WORST = 3
+_NOTHING = ("absent", "unknown")
 
 
 def summarise(
@@ -91,15 +101,18 @@ def _completed(case: CaseScore, names: Sequence[str], metrics: Sequence[Metric])
     return case.model_copy(update={"classes": {name: case.classes.get(name, nothing) for name in names}})
 
 
-def _overall(states: Sequence[State]) -> State:
-    """Of a case, over its classes: absent only where all are."""
-    return "absent" if all(state == "absent" for state in states) else "present"
+def _overall(states: Sequence[ClassState]) -> ClassState:
+    """Of a case, over its classes: absent, or unknown, only where all are."""
+    found = set(states)
+    if found == {"unknown"}:
+        return "unknown"
+    return "absent" if found <= {"absent", "unknown"} else "present"
 
 
 def _summary(
     metric: Metric,
     values: Sequence[float | None],
-    states: Sequence[State],
+    states: Sequence[ClassState],
     cases: Sequence[str],
     patients: Sequence[str],
     interval: Figures,
@@ -108,8 +121,9 @@ def _summary(
     none = [s for v, s in zip(values, states, strict=True) if v is None]
     counts = {
         "n": len(known),
-        "undefined": sum(s != "absent" for s in none),
+        "undefined": sum(s not in _NOTHING for s in none),
         "absent": sum(s == "absent" for s in none),
+        "unknown": sum(s == "unknown" for s in none),
         "patients": len({p for v, p in zip(values, patients, strict=True) if v is not None}),
     }
     worst = _worst(metric, values, states, cases)
@@ -132,7 +146,7 @@ def _summary(
 
 
 def _worst(
-    metric: Metric, values: Sequence[float | None], states: Sequence[State], cases: Sequence[str]
+    metric: Metric, values: Sequence[float | None], states: Sequence[ClassState], cases: Sequence[str]
 ) -> tuple[str, ...]:
     if metric.better == "neither":
         return ()
@@ -141,6 +155,6 @@ def _worst(
         if value is not None:
             badness = -value if metric.better == "higher" else abs(value)
             ranked.append((badness, case))
-        elif metric.better == "lower" and state != "absent":
+        elif metric.better == "lower" and state not in _NOTHING:
             ranked.append((np.inf, case))
     return tuple(case for _, case in sorted(ranked, key=lambda item: -item[0])[:_WORST])

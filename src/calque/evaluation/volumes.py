@@ -46,7 +46,7 @@ def agreements(scores: Scores) -> dict[str, Agreement]:
 
 
 def _agreement(scores: Scores, name: str) -> Agreement:
-    chosen = [case for case in scores.cases if case.classes[name].state != "absent"]
+    chosen = [case for case in scores.cases if case.classes[name].state not in ("absent", "unknown")]
     people = [case.patient for case in chosen]
     volumes = np.array(
         [[case.classes[name].values[need] for need in _NEEDS] for case in chosen], dtype=np.float64

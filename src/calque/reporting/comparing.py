@@ -10,7 +10,9 @@ from calque.evaluation.comparison import MEAN, Comparison, Difference
 from calque.io import write_text_atomic
 from calque.reporting.agreement_charts import forest
 from calque.reporting.extras import agreement_charts
+from calque.reporting.methods import narrow_said, tolerances_said
 from calque.reporting.rendering import render_page
+from calque.reporting.reproduce import compare_command
 from calque.reporting.sections import Chart
 from calque.reporting.voice import Voice
 
@@ -56,7 +58,10 @@ def report_comparison(found: Comparison, output: Path | str, *, lang: str = "en"
         "ranks": _rank_rows(found, t),
         "charts": _charts(found, metrics, t),
         "differences": _difference_rows(found, t),
-        "volumes": [(model, _volumes(found, model, t)) for model in found.models],
+        "volumes": [
+            (t("compare.of", what=t("agreement"), which=model), agreement_charts(scores, t))
+            for model, scores in found.scores.items()
+        ],
         "metrics": [metric_named(name) for name in metrics],
         "how": t(
             "compare.how",
@@ -65,6 +70,11 @@ def report_comparison(found: Comparison, output: Path | str, *, lang: str = "en"
             resamples=t.number(found.bootstrap.resamples),
             seed=found.bootstrap.seed,
         ),
+        "narrow": narrow_said(found, t),
+        "tolerances": tolerances_said(next(iter(found.scores.values())), t),
+        "scale": t("methods.pixels") if t.pixels else "",
+        "resampled": _resampled(found, t),
+        "command": compare_command(found, output, t),
     }
     write_text_atomic(output, render_page("compare.html", context, t))
     return output
@@ -137,7 +147,9 @@ def _charts(found: Comparison, metrics: tuple[str, ...], t: Voice) -> tuple[Char
         rows, said = [], []
         for d in found.differences:
             if d.metric == metric and d.mean is not None and d.low is not None and d.high is not None:
-                name = f"{_target(d, t)}: {_pair(d)}" if len(found.models) > 2 else _target(d, t)
+                name = _target(d, t)
+                if len(found.models) > 2:
+                    name = t("compare.of", what=name, which=_pair(d))
                 rows.append((name, d.mean, d.low, d.high))
                 said.append(f"{name} {t.figure(metric, d.mean)} ({t.between(metric, d.low, d.high)})")
         if rows:
@@ -149,5 +161,10 @@ def _charts(found: Comparison, metrics: tuple[str, ...], t: Voice) -> tuple[Char
     return tuple(charts)
 
 
-def _volumes(found: Comparison, model: str, t: Voice) -> tuple[Chart, ...]:
-    return agreement_charts(found.scores[model], t)
+def _resampled(found: Comparison, t: Voice) -> str:
+    """Of every model, which cases."""
+    return " ".join(
+        t("compare.of", what=model, which=t("methods.resampled", cases=", ".join(scores.resampled)))
+        for model, scores in found.scores.items()
+        if scores.resampled
+    )

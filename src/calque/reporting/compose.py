@@ -12,6 +12,7 @@ from calque.evaluation.subjects import read_subjects
 from calque.io import write_text_atomic
 from calque.reporting.charts import as_css
 from calque.reporting.extras import agreement_charts, calibration_chart, card_lines, group_rows
+from calque.reporting.methods import intervals_said, tolerances_said
 from calque.reporting.pictures import ERROR_COLOURS
 from calque.reporting.rendering import render_page
 from calque.reporting.reproduce import commands
@@ -106,7 +107,7 @@ def render(material: Material, output: Path, t: Voice) -> str:
         "summary": summary_rows(scores, t),
         "everything": every_line(scores, t),
         "interval_title": t("interval", level=t.level(how)).capitalize(),
-        "intervals": _intervals(scores, t),
+        "intervals": intervals_said(scores, t),
         "spreads": spread_charts(scores, t),
         "pictures": pictures,
         "classes": [{"name": c.name, "colour": as_css(c.colour)} for c in scores.labels.classes],
@@ -123,7 +124,7 @@ def render(material: Material, output: Path, t: Voice) -> str:
         "agreement": agreement_charts(scores, t),
         "card": card_lines(material.card, t) if material.card else (),
         "metrics": [metric_named(name) for name in scores.metrics],
-        "tolerances": _tolerances(scores, t),
+        "tolerances": tolerances_said(scores, t),
         "scale": t("methods.pixels") if t.pixels else "",
         "matching": t("methods.objects", threshold=t.number(scores.lesion_iou, 2)),
         "resampled": t("methods.resampled", cases=", ".join(scores.resampled)) if scores.resampled else "",
@@ -203,29 +204,3 @@ def _findings(scores: Scores, t: Voice) -> list[tuple[str, tuple[str, ...]]]:
     failed = tuple(f"{failure.case}: {failure.error}" for failure in found.failed)
     groups = (("failed", failed), ("missing", found.missing), ("unexpected", found.unexpected))
     return [(t(f"findings.{name}"), cases) for name, cases in groups if cases]
-
-
-def _intervals(scores: Scores, t: Voice) -> str:
-    """How they were made, and that they may be too narrow."""
-    how = scores.bootstrap
-    said = t(
-        "interval.hall" if how.method == "hall" else "interval.how",
-        method=t(f"bootstrap.{how.method}"),
-        level=t.level(how),
-        resamples=t.number(how.resamples),
-        seed=how.seed,
-    )
-    if not scores.few_patients:
-        return said
-    return f"{said} {t('interval.few', n=t.number(scores.patients), share=t.percent(scores.unseen_share))}"
-
-
-def _tolerances(scores: Scores, t: Voice) -> str:
-    values = set(scores.tolerance_mm.values())
-    if len(values) == 1:
-        text = f"{t.number(values.pop(), 1)}\u202f{t.length}"
-    else:
-        text = ", ".join(
-            f"{name} {t.number(mm, 1)}\u202f{t.length}" for name, mm in scores.tolerance_mm.items()
-        )
-    return t("methods.tolerance", tolerances=text)

@@ -147,7 +147,7 @@ def cells_of(by_metric: dict[str, Summary], metrics: Sequence[str], t: Voice) ->
 
 def _count(summary: Summary, t: Voice) -> str:
     """Cases with a value, and those without, where there are any."""
-    left_out = ((summary.undefined, "undefined"), (summary.absent, "absent"))
+    left_out = ((summary.undefined, "undefined"), (summary.absent, "absent"), (summary.unknown, "unknown"))
     return ", ".join(
         [f"n = {t.number(summary.n)}", *(f"{t.number(k)} {t(w).lower()}" for k, w in left_out if k)]
     )

@@ -36,7 +36,7 @@ _ENGLISH: dict[str, str] = {
     ),
     "interval.hall": "Intervals: {level}, of the mean over cases, by patient: {method}.",
     "interval.few": (
-        "They may be too narrow (n = {n}): what befalls fewer than {share} of patients may not be among these, and "
+        "They may be too narrow ({n}): what befalls fewer than {share} of patients may not be among these, and "
         "no method can know of it."
     ),
     "bootstrap.hall": "Student's t, corrected for skewness (Hall 1992)",
@@ -63,9 +63,11 @@ _ENGLISH: dict[str, str] = {
     "quartiles": "Quartiles",
     "undefined": "Undefined",
     "absent": "Absent",
+    "unknown": "Not annotated",
     "counts": (
         "n: cases with a value. Undefined: one of the two masks is empty and the metric has no value; read a mean "
-        "distance with this count beside it. Absent: neither mask holds the class; such cases are in no mean."
+        "distance with this count beside it. Absent: neither mask holds the class; such cases are in no mean. "
+        "Not annotated: the truth of a case does not say where the class is."
     ),
     "better.higher": "higher is better",
     "better.lower": "lower is better",
@@ -205,6 +207,7 @@ _ENGLISH: dict[str, str] = {
         "the two models has no value. Errors with a sign are compared by their size. Bold: below 0.05."
     ),
     "compare.again": "This comparison",
+    "compare.of": "{what}: {which}",
     "methods": "How to read the figures",
     "methods.caption": "Metrics; P is the prediction, T the truth",
     "methods.definition": "Definition",

@@ -35,7 +35,7 @@ _WORDS: dict[str, str] = {
     ),
     "interval.hall": "Intervalles : à {level}, de la moyenne sur les cas, par patient : {method}.",
     "interval.few": (
-        "Ils peuvent être trop étroits (n = {n}) : ce qui touche moins de {share} des patients peut ne pas figurer "
+        "Ils peuvent être trop étroits ({n}) : ce qui touche moins de {share} des patients peut ne pas figurer "
         "parmi ceux-ci, et aucune méthode ne peut le savoir."
     ),
     "bootstrap.hall": "t de Student, corrigé de l’asymétrie (Hall 1992)",
@@ -62,10 +62,11 @@ _WORDS: dict[str, str] = {
     "quartiles": "Quartiles",
     "undefined": "Non définis",
     "absent": "Absents",
+    "unknown": "Non annotés",
     "counts": (
         "n : cas qui ont une valeur. Non définis : l’un des deux masques est vide et la métrique n’a pas de valeur ; "
         "une distance moyenne se lit avec ce nombre en regard. Absents : aucun des deux masques ne contient la "
-        "classe ; ces cas n’entrent dans aucune moyenne."
+        "classe ; ces cas n’entrent dans aucune moyenne. Non annotés : la vérité du cas ne dit pas où est la classe."
     ),
     "better.higher": "plus haut est meilleur",
     "better.lower": "plus bas est meilleur",
@@ -207,6 +208,7 @@ _WORDS: dict[str, str] = {
         "par leur ampleur. En gras : moins de 0,05."
     ),
     "compare.again": "Cette comparaison",
+    "compare.of": "{what} : {which}",
     "methods": "Comment lire ces valeurs",
     "methods.caption": "Métriques ; P est la prédiction, T la vérité",
     "methods.definition": "Définition",

@@ -34,14 +34,4 @@ def known_of(case: Case, labels: Labels) -> NDArray[np.bool_] | None:
 def score_annotated(predicted: LabelMap, case: Case, labels: Labels, rule: MaskRule) -> CaseScore:
     """Score the classes that were annotated; of the others nobody knows whether the prediction is right."""
     truth = read_mask(case, labels, rule, keep_background=True)
-    known = known_of(case, labels)
-    if known is None:
-        return score_case(predicted, truth, case=case.id, patient=case.patient)
-    strange = [value for value, there in zip(labels.values, known[1:], strict=True) if not there]
-    array = np.where(np.isin(predicted.array, strange), 0, predicted.array).astype(predicted.array.dtype)
-    guess = LabelMap(array, predicted.grid, predicted.labels)
-    score = score_case(guess, truth, case=case.id, patient=case.patient)
-    lost = {region.name for region in labels.regions if set(region.values) & set(strange)}
-    lost |= {name for name, there in zip(labels.names, known[1:], strict=True) if not there}
-    kept = {name: found for name, found in score.classes.items() if name not in lost}
-    return score.model_copy(update={"classes": kept})
+    return score_case(predicted, truth, case=case.id, patient=case.patient, annotated=case.annotated)
