@@ -7,6 +7,7 @@ understood too.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,7 +77,7 @@ def read_msd(root: Path) -> Dataset:
         channels=tuple(named[key] for key in sorted(named))
         if named
         else channels_from_files([case.images[0] for case in cases], root),
-        labels=_labels(manifest.labels, path),
+        labels=labels_of(manifest.labels, path),
         cases=tuple(cases),
     )
 
@@ -115,7 +116,7 @@ def describe(path: Path) -> Description:
     return Description(
         name=found.name,
         channels=tuple(named[key] for key in sorted(named)),
-        labels=_labels(found.labels, path),
+        labels=labels_of(found.labels, path),
         first=first if isinstance(first, str) else None,
     )
 
@@ -126,7 +127,7 @@ def read_manifest_labels(path: Path) -> Labels:
     Raises:
         DatasetError: the file cannot be understood.
     """
-    return _labels(_parse(path, _Declared).labels, path)
+    return labels_of(_parse(path, _Declared).labels, path)
 
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
@@ -157,8 +158,12 @@ def _case(entry: _Entry, root: Path, split: str | None) -> Case:
     return Case(case, images, None if entry.label is None else root / entry.label, case, split)
 
 
-def _labels(declared: dict[str, str | int | list[int]], path: Path) -> Labels:
-    """From value -> name (the Decathlon) or name -> value, name -> values (nnU-Net)."""
+def labels_of(declared: Mapping[str, str | int | list[int]], path: Path) -> Labels:
+    """From value -> name (the Decathlon) or name -> value, name -> values (nnU-Net).
+
+    Raises:
+        DatasetError: they contradict each other, or a value is none.
+    """
     values: dict[str, int] = {}
     regions: dict[str, list[int]] = {}
     ignore: int | None = None

@@ -25,9 +25,11 @@ from calque.interop.foreign import (
     read_plans,
 )
 from calque.interop.plan import Foundation, plan_of
+from calque.interop.postprocessing import postprocessing_of
 from calque.interop.results import DATASET, FINGERPRINT, PLANS, Results, open_results
 from calque.model import Card, Model
 from calque.planning.model import Plan
+from calque.prediction.learned import Learned, Step
 
 FINAL = "checkpoint_final.pth"
 
@@ -62,7 +64,9 @@ def import_nnunet(
         members = [own_weights(first.weights, plan.network, files[0][1])]
         for _, path in files[1:]:
             members.append(_member(path, plan, first))
-        return Model(plan, tuple(members), _card(plan, results, first, tuple(fold for fold, _ in files)))
+        folds = tuple(fold for fold, _ in files)
+        steps, notes = postprocessing_of(results, folds, plan.labels)
+        return Model(plan, tuple(members), _card(plan, first, folds, steps, notes))
 
 
 def _plan(results: Results, path: Path, configuration: str | None) -> tuple[Plan, Checkpoint]:
@@ -95,10 +99,11 @@ def _member(path: Path, plan: Plan, first: Checkpoint) -> dict[str, Tensor]:
     return own_weights(other.weights, plan.network, path)
 
 
-def _card(plan: Plan, results: Results, first: Checkpoint, folds: tuple[str, ...]) -> Card:
+def _card(
+    plan: Plan, first: Checkpoint, folds: tuple[str, ...], steps: tuple[Step, ...], said: tuple[str, ...]
+) -> Card:
     notes = [f"Imported from nnU-Net v2: {first.trainer}, {first.configuration}, {first.epoch} epochs."]
-    if results.postprocessing:
-        notes.append(f"Its postprocessing is not applied: {', '.join(results.postprocessing)}.")
+    notes += said
     if not first.mirror_axes:
         notes.append("It was trained without mirroring, and predicts without.")
     return Card(
@@ -109,4 +114,5 @@ def _card(plan: Plan, results: Results, first: Checkpoint, folds: tuple[str, ...
         cases=plan.fingerprint.cases,
         folds=folds,
         notes=" ".join(notes),
+        learned=Learned(postprocessing=steps),
     )

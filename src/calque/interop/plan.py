@@ -12,7 +12,7 @@ from calque.errors import ModelError
 from calque.geometry import Shape, Spacing
 from calque.interop.architecture import network_config
 from calque.interop.foreign import Configuration, DatasetJson, FingerprintJson, Plans, Properties
-from calque.labels import Labels
+from calque.interop.outputs import outputs_of
 from calque.planning.model import (
     Augmentation,
     Fingerprint,
@@ -71,8 +71,8 @@ def plan_of(read: Foundation, mirror_axes: tuple[int, ...], epochs: int) -> Plan
     dimensions: Literal[2, 3] = 2 if len(configuration.patch_size) == 2 else 3
     flat = 3 - dimensions
     channels = _channels(read)
-    labels = _labels(read)
-    sizes = (len(channels), labels.outputs)
+    labels, heads = outputs_of(read.dataset, where)
+    sizes = (len(channels), len(heads) or labels.outputs)
     orientation, transpose = _axes(read)
     mirrored = {axis + flat for axis in mirror_axes}
     try:
@@ -80,6 +80,7 @@ def plan_of(read: Foundation, mirror_axes: tuple[int, ...], epochs: int) -> Plan
             dataset=read.plans.dataset_name,
             channels=channels,
             labels=labels,
+            heads=heads,
             orientation=orientation,
             transpose=transpose,
             spacing=_spacing(configuration.spacing),
@@ -102,12 +103,12 @@ def plan_of(read: Foundation, mirror_axes: tuple[int, ...], epochs: int) -> Plan
 
 
 def _require_supported(read: Foundation) -> None:
-    configuration, regions = read.configuration, read.dataset.regions_class_order
+    configuration = read.configuration
     data, logits = configuration.resampling_fn_data_kwargs, configuration.resampling_fn_probabilities_kwargs
     functions = {configuration.resampling_fn_data, configuration.resampling_fn_probabilities}
     checks: tuple[tuple[bool, str, object], ...] = (
-        (configuration.previous_stage is None, "it is a cascade: import its first stage", "3d_lowres"),
-        (not regions, "it predicts overlapping regions", regions),
+        (configuration.previous_stage is None, "it is a cascade, which takes another network's "
+         "masks too: import the first stage alone", configuration.previous_stage),
         (configuration.preprocessor_name == "DefaultPreprocessor", "its own preprocessor",
          configuration.preprocessor_name),
         (read.plans.label_manager == "LabelManager", "its own label manager", read.plans.label_manager),
@@ -148,23 +149,6 @@ def _channels(read: Foundation) -> tuple[str, ...]:
     if sorted(names) != sorted(str(k) for k in range(len(names))):
         raise ModelError("Channels must be numbered from 0", where=read.where, got=sorted(names))
     return tuple(names[str(k)] for k in range(len(names)))
-
-
-def _labels(read: Foundation) -> Labels:
-    values: dict[str, int] = {}
-    for name, value in read.dataset.labels.items():
-        several = (value,) if isinstance(value, int) else value
-        if len(several) != 1:
-            raise ModelError(
-                "This model cannot be imported: it predicts overlapping regions",
-                where=read.where,
-                got=f"{name}: {list(several)}",
-            )
-        values[name] = several[0]
-    ignore = values.pop("ignore", None)
-    if sorted(values.values()) != list(range(len(values))):  # nnU-Net writes the number of the channel
-        raise ModelError("Labels must be 0, 1, 2, ... without gaps", where=read.where, got=values)
-    return Labels.from_names(values, ignore=ignore)
 
 
 def _separate(read: Foundation) -> Literal[False, "auto"]:

@@ -101,7 +101,7 @@ def _choose(root: Path, source: Path, configuration: str | None) -> Results:
 
 def _unpack(source: Path, target: Path, checkpoint: str) -> None:
     """Write the few files that are needed; names and sizes are checked before a byte is written."""
-    wanted = {PLANS, DATASET, FINGERPRINT, "postprocessing.json", checkpoint}
+    wanted = {PLANS, DATASET, FINGERPRINT, "postprocessing.json", "postprocessing.pkl", checkpoint}
     try:
         with zipfile.ZipFile(source) as archive:
             members = archive.infolist()

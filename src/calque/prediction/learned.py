@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from calque.prediction.options import MirrorMode, Precision
 from calque.value import Value
@@ -52,24 +52,37 @@ class MirrorTrial(Value):
 
 
 class Step(Value):
-    """One postprocessing of one class, which validation cases were better for.
+    """One postprocessing of a class, or of several as one mask, which validation cases were better for.
 
     Args:
         value: of the class.
+        together: values of further classes whose union with it is looked at; what is removed of it goes.
         action: "largest" keeps the largest component; "small" removes components of less than `ml`; "fill"
             fills holes.
         ml: for "small".
-        gain: mean Dice gained on the validation cases.
+        gain: mean Dice gained on the validation cases; None where another system chose the step.
         low: the lower end of the gain's 95 % interval; above 0.
         cases: on how many it was seen.
     """
 
     value: int
+    together: tuple[int, ...] = ()
     action: Literal["largest", "small", "fill"]
     ml: NonNegativeFloat = 0.0
-    gain: float
-    low: PositiveFloat
-    cases: PositiveInt
+    gain: float | None = None
+    low: PositiveFloat | None = None
+    cases: PositiveInt | None = None
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Of all its classes."""
+        return (self.value, *self.together)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.together and self.action == "fill":
+            raise ValueError("holes are filled with one class, not with several")
+        return self
 
 
 class Calibration(Value):
@@ -141,7 +154,7 @@ def merge_learned(parts: Sequence[Learned]) -> Learned:
     steps = []
     for step in parts[0].postprocessing:
         same = [
-            next((s for s in p.postprocessing if (s.value, s.action) == (step.value, step.action)), None)
+            next((s for s in p.postprocessing if (s.values, s.action) == (step.values, step.action)), None)
             for p in parts
         ]
         agreed = [s for s in same if s is not None]

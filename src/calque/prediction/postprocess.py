@@ -39,15 +39,22 @@ def apply_steps(label_map: LabelMap, steps: Sequence[Step]) -> LabelMap:
     array = label_map.array.copy()
     boxes = ndimage.find_objects(array)
     for step in steps:
-        box = boxes[step.value - 1] if step.value <= len(boxes) else None
-        if box is None:
+        found = [b for v in step.values if v <= len(boxes) and (b := boxes[v - 1]) is not None]
+        if not found:
             continue
-        part = array[box]
-        before = part == step.value
+        part = array[_around(found)]
+        before = np.isin(part, step.values)
         after = _act(before, step.action, step.ml, label_map.grid.voxel_volume)
         part[before & ~after] = BACKGROUND
         part[after & (part == BACKGROUND)] = step.value
     return LabelMap(array, label_map.grid, label_map.labels)
+
+
+def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """The box of all of them."""
+    return tuple(
+        slice(min(s.start for s in along), max(s.stop for s in along)) for along in zip(*boxes, strict=True)
+    )
 
 
 def learn_postprocessing(pairs: Iterable[tuple[LabelMap, LabelMap]], seed: int = 0) -> tuple[Step, ...]:
@@ -105,7 +112,7 @@ def _act(mask: Mask, action: str, ml: float, voxel_volume: float) -> Mask:
     sizes[0] = 0
     keep = sizes * voxel_volume / 1000.0 >= ml
     if action == "largest":
-        keep = np.arange(count + 1) == sizes.argmax()
+        keep = sizes == sizes.max()  # of equals all, as in nnU-Net: none is left to chance
     keep[0] = False
     return np.asarray(keep[numbers])
 
