@@ -72,6 +72,7 @@ def test_everything_that_can_be_asked_for(
     assert run(call(model, scans, out, *asked)) == 0
     assert json.loads(capsys.readouterr().out)["skipped"] == ["case0", "case1"]
     assert (out / NAME).is_file()
+    assert [p for p in out.iterdir() if p.name.startswith(".") and p.is_dir()] == []
 
 
 def test_a_dry_run_says_what_it_would_take_and_writes_nothing(

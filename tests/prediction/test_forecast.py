@@ -41,6 +41,13 @@ def test_what_is_asked_for_is_counted():
     voxels = 400 * 128 * 128
     assert of(probabilities=True).parts["asked for"] == 3 * 4 * voxels
     assert of(entropy=True).parts["asked for"] == 2 * voxels
+    assert of(probabilities=True).disk_bytes == 0
+
+
+def test_what_lies_in_files_grows_with_the_scan_on_the_disk_alone(tmp_path):
+    short, long = (of(n, probabilities=True, scratch=tmp_path) for n in (400, 800))
+    assert {p for p in short.parts if long.parts[p] != short.parts[p]} <= {"image", "labels", "resampled"}
+    assert (short.disk_bytes, long.disk_bytes) == (12 * 400 * 128 * 128, 12 * 800 * 128 * 128)
 
 
 def test_fewer_windows_at_a_time_where_memory_is_short():

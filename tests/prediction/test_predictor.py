@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator
 
@@ -18,7 +19,8 @@ from calque.heads import Decoder
 from calque.labels import Labels
 from calque.nets import NetworkConfig, build
 from calque.ops.resample import resample
-from calque.prediction import PredictOptions, Predictor
+from calque.prediction import PredictOptions, Predictor, scratch
+from calque.prediction import restore as restoring
 from calque.prediction.restore import Wanted, resampled, restore
 from calque.prediction.windows import Slab
 from calque.preparation import Placement
@@ -123,6 +125,27 @@ def test_slab_by_slab_gives_the_labels_of_the_whole(seed, source, target, orders
     best = np.sort(whole, axis=0)
     clear = best[-1] - best[-2] > 1e-5  # sums in another order may break a tie in another way
     np.testing.assert_array_equal(streamed.values[clear], LABELS.to_values(whole.argmax(axis=0))[clear])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_probabilities_in_files_are_those_in_memory(tmp_path, monkeypatch, axis):
+    monkeypatch.setattr(scratch, "PAGE_BYTES", 2000)
+    monkeypatch.setattr(restoring, "CHUNK_BYTES", 4 * 3 * 25 * 20 * 2)
+    shape = [9, 9, 9]
+    shape[axis] = 40
+    grid = Grid.from_parts(tuple(shape), (1.0, 1.5, 0.8))
+    image = image_on(grid, np.random.default_rng(0).normal(size=grid.shape).astype(np.float32))
+    options = EXACT.model_copy(update={"probabilities": True, "entropy": True})
+    plan = threshold_plan(spacing=(1.7, 1.3, 1.1), patch=(8, 8, 8))
+    right = Predictor(plan, [Threshold()], options)(image)
+    found = Predictor(plan, [Threshold()], options.model_copy(update={"scratch": tmp_path}))(image)
+    assert len(list(tmp_path.glob(".calque-*/*.npy"))) == 2
+    np.testing.assert_allclose(found.probabilities, right.probabilities, atol=1e-5)
+    np.testing.assert_array_equal(found.entropy, right.entropy)
+    np.testing.assert_array_equal(found.label_map.array, right.label_map.array)
+    del found
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("wanted", [{}, {"probabilities": True, "confidence": True}])

@@ -5,7 +5,8 @@ from calque.prediction.learn import learn, measure_parity
 from calque.prediction.learned import Calibration, Learned, MirrorTrial, Parity, Step, merge_learned
 from calque.prediction.options import PredictOptions
 from calque.prediction.postprocess import apply_steps, learn_postprocessing
-from calque.prediction.predictor import Prediction, Predictor, Seconds
+from calque.prediction.predictor import Predictor
+from calque.prediction.result import Prediction, Seconds
 from calque.prediction.scans import Scan, find_scans
 from calque.prediction.tiling import Tiling
 from calque.prediction.windows import Slab, slabs, sliding_window

@@ -20,7 +20,8 @@ from calque.prediction.confidence import ClassConfidence
 from calque.prediction.dicom import FORMS as DICOM_FORMS
 from calque.prediction.extras import DicomExtras, Extras
 from calque.prediction.ledger import Entry, Ledger, hash_files, options_key
-from calque.prediction.predictor import Prediction, Predictor
+from calque.prediction.predictor import Predictor
+from calque.prediction.result import Prediction
 from calque.prediction.scans import Input, Scan, find_scans
 from calque.progress import SILENT, Progress
 from calque.value import Value

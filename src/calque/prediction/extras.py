@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from calque import __version__
 from calque.errors import InputError
 from calque.image import Image
@@ -21,7 +18,7 @@ from calque.io.formats import stem_of
 from calque.ops.objects import find_objects, objects_to_csv, objects_to_json
 from calque.ops.render import render_case
 from calque.prediction.dicom import FORMS, SUFFIXES, Result, require_kinds, write_objects
-from calque.prediction.predictor import Prediction
+from calque.prediction.result import Prediction
 from calque.prediction.scans import Scan
 
 
@@ -101,10 +98,11 @@ class Extras:
             write_text_atomic(path.with_name(f"{stem}_objects.csv"), table)
             write_text_atomic(path.with_name(f"{stem}_objects.json"), objects_to_json(found))
         if prediction.entropy is not None:
-            entropy = Image(prediction.entropy[None].astype(np.float32), image.grid, ("entropy",))
+            entropy = Image(prediction.entropy[None], image.grid, ("entropy",))
             write_image(entropy, path.with_name(f"{stem}_entropy.nii.gz"))
         if prediction.probabilities is not None:
-            _write_array(prediction.probabilities, path.with_name(f"{stem}_probabilities.npy"))
+            with atomic_path(path.with_name(f"{stem}_probabilities.npy")) as aside:
+                prediction.scratch.give("probabilities", prediction.probabilities, aside)
         notes: tuple[str, ...] = ()
         if self.kinds:
             stack = stack_of(scan.paths[0])
@@ -122,8 +120,3 @@ class Extras:
             return stem_of(path)
         ending = SUFFIXES[FORMS[self.form]]
         return path.name.removesuffix(ending) if path.name.endswith(ending) else path.stem
-
-
-def _write_array(array: NDArray[np.float32], path: Path) -> None:
-    with atomic_path(path) as aside:
-        np.save(aside, array, allow_pickle=False)

@@ -10,7 +10,7 @@ from calque.errors import ResourceError
 from calque.geometry import Grid
 from calque.planning import Plan
 from calque.planning.cost import layers
-from calque.prediction import decide, restore, windows
+from calque.prediction import decide, restore, scratch, windows
 from calque.prediction.last_layer import carried
 from calque.prediction.options import Precision, PredictOptions
 from calque.prediction.tiling import Tiling, window_starts
@@ -56,6 +56,7 @@ class PredictionForecast(Value):
         windows: windows and mirrorings that the network computes.
         seconds: wall-clock time; None where the engine was not timed.
         windows_per_call: side by side.
+        disk_bytes: of files in which probabilities and entropy are made.
     """
 
     memory_bytes: int
@@ -63,6 +64,7 @@ class PredictionForecast(Value):
     windows: int
     seconds: float | None
     windows_per_call: int
+    disk_bytes: int = 0
 
 
 def forecast(
@@ -113,8 +115,11 @@ def forecast(
         + (2 + (load.windows > 1)) * load.windows * logits,
         "window of nothing": logits if logits <= windows.MEMO_BYTES else 0,
     }
-    asked = (options.probabilities, 4 * outputs), (options.entropy, 2), (options.confidence, 1)
-    pieces["asked for"] = sum(grid.voxels * size for wanted, size in asked if wanted)
+    soft = grid.voxels * (4 * outputs * options.probabilities + 2 * options.entropy)
+    disk = soft if options.scratch is not None else 0
+    # files are written a few pages at a time; entropy is read from them as float32, to be written
+    held_soft = min(soft, scratch.PAGE_BYTES) + 4 * grid.voxels * options.entropy if disk else soft
+    pieces["asked for"] = held_soft + grid.voxels * options.confidence
     runs = count * (len(tiling.flips(0)) if tiling.mirror == "full" else 1)
     return PredictionForecast(
         memory_bytes=round(sum(pieces.values()) * _SLACK),
@@ -122,6 +127,7 @@ def forecast(
         windows=runs,
         seconds=None if load.window_seconds is None else runs * load.window_seconds + _rest(grid, outputs),
         windows_per_call=load.windows,
+        disk_bytes=disk,
     )
 
 

@@ -18,7 +18,7 @@ from calque.value import Value
 NAME = "calque-predictions.jsonl"
 
 _BLOCK = 2**20
-_NO_MATTER = {"cache", "memory", "batch"}  # options that change no label
+_NO_MATTER = {"cache", "memory", "batch", "scratch"}  # options that change no label
 
 
 class Entry(Value):

@@ -29,6 +29,8 @@ class PredictOptions(Value):
         confidence: whether each class's Dice is estimated from how far windows and mirrorings agree.
         postprocess: whether what was learned on validation cases is applied.
         batch: windows per call of the network; None: as many as make the call worthwhile.
+        scratch: folder in which probabilities and entropy lie in files while they are made and held; None:
+            in memory.
         memory: bytes that the process may take; kept by smaller calls, or refused.
         cache: folder for networks and probes; None: nothing is kept, and "auto" does not probe.
     """
@@ -42,5 +44,6 @@ class PredictOptions(Value):
     confidence: bool = False
     postprocess: bool = True
     batch: PositiveInt | None = None
+    scratch: Path | None = None
     memory: PositiveInt | None = None
     cache: Path | None = None

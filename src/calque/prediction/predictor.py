@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from calque.errors import ModelError
@@ -18,7 +15,7 @@ from calque.ops.resample import Orders
 from calque.planning import Plan
 from calque.planning.machine import fast_bf16, find_machine
 from calque.prediction.choice import Choice, choose_engine
-from calque.prediction.confidence import Agreement, ClassConfidence, unlike_training
+from calque.prediction.confidence import Agreement, unlike_training
 from calque.prediction.engines import (
     Engine,
     EngineOptions,
@@ -34,43 +31,12 @@ from calque.prediction.options import Precision, PredictOptions
 from calque.prediction.parity import quick_parity, remembered
 from calque.prediction.postprocess import apply_steps
 from calque.prediction.restore import Wanted, restore
+from calque.prediction.result import Prediction, Seconds
+from calque.prediction.scratch import Scratch
 from calque.prediction.tiling import Tiling
 from calque.prediction.windows import Slab, slabs
 from calque.preparation.rows import PreparedRows
 from calque.preparation.thickness import spline_orders
-
-
-class Seconds(NamedTuple):
-    """Wall-clock time per stage.
-
-    `prepare` is the first look at the image; its rows are made while the network runs, and count there.
-    """
-
-    prepare: float
-    network: float
-    restore: float
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What was predicted for one image.
-
-    Args:
-        label_map: on the image's own grid.
-        probabilities: (k, z, y, x), float32, on the same grid: softmax with background first, or of a model
-            of regions the sigmoid of each; None unless asked for.
-        seconds: where the time went.
-        entropy: (z, y, x), float16, 0 (sure) to 1 (every class alike); None unless asked for.
-        confidence: by name of class; empty unless asked for.
-        warnings: in what the image is unlike those of training.
-    """
-
-    label_map: LabelMap
-    probabilities: NDArray[np.float32] | None
-    seconds: Seconds
-    entropy: NDArray[np.float16] | None = None
-    confidence: dict[str, ClassConfidence] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -174,6 +140,8 @@ class Predictor:
         labels, decoder, options = self.plan.labels, self.plan.decoder, self.options
         agreement = Agreement(decoder, self.engine.last) if options.confidence else None
         calibration = self.learned.calibration
+        asked = options.probabilities or options.entropy
+        scratch = Scratch(options.scratch if asked else None)
         timed = _Timed(slabs(self.engine, rows, self.channels, tiling, agreement))
         restored = restore(
             timed,
@@ -183,7 +151,10 @@ class Predictor:
             orders=self._logit_orders(rows.placement.reoriented),
             axis=rows.axis,
             wanted=Wanted(
-                options.probabilities, options.entropy, calibration.temperature if calibration else 1.0
+                options.probabilities,
+                options.entropy,
+                calibration.temperature if calibration else 1.0,
+                scratch,
             ),
             last=self.engine.last,
         )
@@ -198,6 +169,7 @@ class Predictor:
             restored.entropy,
             {} if agreement is None else agreement.per_class(labels.names, calibration),
             unlike_training(image, self.plan),
+            scratch,
         )
 
     def forecast(self, grid: Grid, voxel_bytes: int) -> PredictionForecast:

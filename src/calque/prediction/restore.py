@@ -7,7 +7,7 @@ label, and the logits are let go. Logits of all classes at the image's own resol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from calque.heads import Decoder
 from calque.ops.resample import Orders, resample_part, source_rows
 from calque.prediction.decide import decide
 from calque.prediction.last_layer import LastLayer, classes_of, logits_of
+from calque.prediction.scratch import Scratch
 from calque.prediction.windows import Slab
 from calque.preparation.model import Placement
 from calque.preparation.rows import axes_from
@@ -52,11 +53,13 @@ class Wanted:
         probabilities: of every class or region.
         entropy: one number per voxel.
         temperature: by which logits are divided first; it changes no label.
+        scratch: holds them.
     """
 
     probabilities: bool = False
     entropy: bool = False
     temperature: float = 1.0
+    scratch: Scratch = field(default_factory=Scratch)
 
 
 def restore(  # noqa: PLR0913  (a way back has a beginning, an end, and a manner)
@@ -86,10 +89,14 @@ def restore(  # noqa: PLR0913  (a way back has a beginning, an end, and a manner
     original, axes = placement.original.shape, axes_from(axis)
     table = np.array((0, *labels.values), labels.dtype)
     values = np.zeros(original, labels.dtype)
-    soft = np.zeros((outputs, *original), np.float32) if wanted.probabilities else None
-    if soft is not None and not decoder.heads:
-        soft[0] = 1.0  # what was cropped away is background
-    entropy = np.zeros(original, np.float16) if wanted.entropy else None
+    scratch = wanted.scratch
+    soft = entropy = None
+    if wanted.probabilities:
+        soft = scratch.array("probabilities", (outputs, *original), np.dtype(np.float32))
+        if not decoder.heads:
+            scratch.put(soft[0], 1.0)  # what was cropped away is background
+    if wanted.entropy:
+        entropy = scratch.array("entropy", original, np.dtype(np.float16))
     rows_of = partial(_view, change=change, placement=placement, axes=axes)
     source, target = (_streamed(s, axes) for s in (placement.prepared.shape, placement.box.shape))
     streamed = _streamed(orders, axes)
@@ -103,9 +110,9 @@ def restore(  # noqa: PLR0913  (a way back has a beginning, an end, and a manner
         rows_of(values)[slab.rows] = table[classes_of(logits, decoder)]
         share = probabilities(logits / wanted.temperature, decoder)
         if soft is not None:
-            rows_of(soft)[:, slab.rows] = share.numpy()
+            scratch.put(rows_of(soft)[:, slab.rows], share.numpy())
         if entropy is not None:
-            rows_of(entropy)[slab.rows] = doubt(share, decoder).numpy()
+            scratch.put(rows_of(entropy)[slab.rows], doubt(share, decoder).numpy())
     return Restored(values, soft, entropy)
 
 
