@@ -29,9 +29,10 @@ def sparkline(values: Sequence[float], low: float = 0.0, high: float = 1.0) -> s
 
 def draw_curves(rows: Sequence[HistoryRow], labels: Labels, path: Path) -> None:
     """Loss and validation Dice over minutes, one line per class in its colour."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 3.6))
     FigureCanvasAgg(figure)
     loss, dice = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.07, right=0.83, bottom=0.15, top=0.9)  # a layout engine would draw twice
     minutes = [row.seconds / 60 for row in rows if row.loss is not None]
     loss.plot(minutes, [row.loss for row in rows if row.loss is not None], color="#444444", linewidth=1)
     loss.set(xlabel="minutes", ylabel="loss", title="training")

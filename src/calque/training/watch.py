@@ -25,6 +25,9 @@ from calque.training.run import FoldFolder, History, HistoryRow, read_history
 from calque.training.state import save_state
 from calque.training.track import Tracker
 
+REDRAW_SECONDS = 10.0
+"""Between two drawings of the curves, each of which takes as long as several small steps."""
+
 Validator = Callable[[dict[str, Tensor]], dict[str, float]]
 
 
@@ -55,7 +58,7 @@ class Watch:
         self._keeper = keeper
         self._losses: list[float] = []
         self._look_cost = 0.0
-        self._started = time.monotonic()
+        self._drawn = self._started = time.monotonic()
         self._spent = 0.0
         self._stack = ExitStack()
         self._followers: list[Callable[[float], None]] = []
@@ -131,7 +134,8 @@ class Watch:
         if not dice:
             return
         self._add_row(rate, dice=dice)
-        self._draw()
+        if time.monotonic() - self._drawn >= REDRAW_SECONDS:
+            self._draw()
         means = [m for row in self._history.rows if (m := mean_dice(row)) is not None]
         each = ", ".join(f"{name} {value:.3f}" for name, value in list(dice.items())[:8])
         self._progress.say(
@@ -160,6 +164,7 @@ class Watch:
     def _draw(self) -> None:
         path = self._folder.curves
         self._keeper.attempt(path, partial(draw_curves, self._history.rows, self._labels, path))
+        self._drawn = time.monotonic()
 
     def _before_decay(self) -> None:
         stable = self._folder.stable
