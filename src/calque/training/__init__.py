@@ -3,8 +3,10 @@
 from calque.training.crossval import cross_validate
 from calque.training.extend import More, extend
 from calque.training.finetune import plan_finetuning
-from calque.training.fold import require_free, train
+from calque.training.fold import train
 from calque.training.options import TrainOptions
+from calque.training.setting import require_free
+from calque.training.track import require_tracker
 from calque.training.until import Until
 
 __all__ = [
@@ -15,5 +17,6 @@ __all__ = [
     "extend",
     "plan_finetuning",
     "require_free",
+    "require_tracker",
     "train",
 ]

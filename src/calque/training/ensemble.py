@@ -19,7 +19,7 @@ from calque.training.run import RunFolder
 from calque.training.state import TrainingState
 
 if TYPE_CHECKING:
-    from calque.training.fold import Setting
+    from calque.training.setting import Setting
 
 
 def ensemble(folder: RunFolder) -> Model:

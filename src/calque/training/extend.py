@@ -15,7 +15,7 @@ from calque.model import Model
 from calque.planning import Knot, Plan, Schedule
 from calque.preparation import prepare
 from calque.progress import SILENT, Progress
-from calque.training.fold import choose_device, train
+from calque.training.fold import train
 from calque.training.grow import Grown, join, settle
 from calque.training.options import TrainOptions
 from calque.training.run import (
@@ -27,6 +27,7 @@ from calque.training.run import (
     Split,
     read_history,
 )
+from calque.training.setting import choose_device
 from calque.training.state import TrainingState, fresh_state, load_state, save_state
 from calque.value import Value
 
@@ -102,7 +103,9 @@ def _tell(state: TrainingState, fold: FoldFolder, sentences: int, progress: Prog
 def _require_finished(fold: FoldFolder) -> None:
     if not fold.model.exists():
         raise InputError(
-            "This fold is not finished", where=fold.path, fix="finish it with --resume, or begin it"
+            "This fold is not finished",
+            where=fold.path,
+            fix="finish it: calque train DATA -o RUN --resume" if fold.path.exists() else "give another RUN",
         )
     if not fold.stable.exists():
         raise InputError(

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from calque.dataset import Dataset, kfold
-from calque.errors import InputError, PlanError, TrainingError
+from calque.dataset import Dataset
+from calque.errors import PlanError, TrainingError
 from calque.io import write_text_atomic
 from calque.model import Model
 from calque.planning import Plan
 from calque.prediction import PredictOptions, Predictor
 from calque.prediction.learned import Learned
-from calque.preparation import Store, prepare
+from calque.preparation import prepare
 from calque.progress import SILENT, Progress
 from calque.training.ending import (
     CLOSING,
@@ -38,28 +36,26 @@ from calque.training.options import TrainOptions
 from calque.training.pace import Clock, CountedPace, Pace, TimedPace
 from calque.training.partial import find_contents
 from calque.training.recovery import Rescue, run_to_end
-from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
+from calque.training.run import RunFolder
 from calque.training.sampler import Sampler
+from calque.training.setting import (
+    Setting,
+    check_fit,
+    choose_device,
+    choose_split,
+    note_beginning,
+    require_free,
+    settle_plan,
+    settle_until,
+)
 from calque.training.state import TrainingState, fresh_state, load_state, save_state, tensors_of
-from calque.training.track import open_tracker
-from calque.training.until import Judge, Until
+from calque.training.track import open_tracker, require_tracker
+from calque.training.until import Judge
 from calque.training.validate import QuickValidator, average_network, score_whole, study, validate
 from calque.training.watch import Watch
 
 if TYPE_CHECKING:
     from calque.evaluation import Scores
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What stays the same through a run of one fold."""
-
-    dataset: Dataset
-    plan: Plan
-    options: TrainOptions
-    folder: FoldFolder
-    split: Split
-    store: Store
 
 
 def train(
@@ -98,104 +94,19 @@ def train(
     clock = Clock(options.spent)
     folder = RunFolder(Path(run))
     require_free(run, options)
-    plan = _settle_plan(folder, plan, options)
-    _check_fit(dataset, plan)
+    require_tracker(options.track)
+    plan = settle_plan(folder, plan, options)
+    check_fit(dataset, plan)
     store = prepare(dataset, plan, folder.prepared, progress=progress)
     split = choose_split(dataset, options, store)
     setting = Setting(dataset, plan, options, folder.fold(options.fold), split, store)
     if not setting.folder.model.exists():
-        _begin(setting)
+        note_beginning(setting)
         state = _train_weights(setting, clock, progress, start)
         _finish(setting, state, clock, progress)
     model = ensemble(folder)
     model.save(folder.model)
     return model
-
-
-def choose_split(dataset: Dataset, options: TrainOptions, store: Store) -> Split:
-    """Deal the annotated cases by patient; equal images stay together, rare classes are spread.
-
-    A run that is resumed keeps its split.
-
-    Raises:
-        InputError: there is no such fold, or a case of the run is gone.
-    """
-    kept = RunFolder(store.folder.parent).fold(options.fold).split
-    if options.resume and kept.exists():
-        return _split_again(Split.read(kept), dataset, kept)
-    if options.fold == "all":
-        return Split(train=tuple(case.id for case in dataset.annotated), validation=())
-    found = store.contents()
-    folds = kfold(
-        dataset,
-        options.folds,
-        seed=0,  # not the run's seed: folds of one dataset stay comparable
-        alike={name: record.digest for name, record in found.items()},
-        classes={name: record.classes for name, record in found.items()},
-    )
-    if options.fold >= len(folds):
-        raise InputError("There is no such fold", expected=f"0 to {len(folds) - 1}, or all", got=options.fold)
-    fold = folds[options.fold]
-    return Split(train=fold.train, validation=fold.validation)
-
-
-def _split_again(split: Split, dataset: Dataset, where: Path) -> Split:
-    gone = {*split.train, *split.validation} - {case.id for case in dataset.annotated}
-    if gone:
-        raise InputError(
-            "Cases of this run are not in the data set any more",
-            where=where,
-            got=", ".join(sorted(gone)[:10]),
-            fix="give the data set that the run was started with, or train anew in another folder",
-        )
-    return split
-
-
-def require_free(run: Path | str, options: TrainOptions) -> None:
-    """Refuse to train over a fold that is there; to be asked before time is spent on checking and planning.
-
-    Raises:
-        InputError: the fold was begun or finished here, and `options.resume` is not set.
-    """
-    fold = RunFolder(Path(run)).fold(options.fold)
-    if (fold.checkpoint.exists() or fold.model.exists()) and not options.resume:
-        raise InputError(
-            "This fold was trained here before",
-            where=fold.path,
-            fix="go on with --resume, or choose another folder with -o",
-        )
-
-
-def _settle_plan(folder: RunFolder, plan: Plan, options: TrainOptions) -> Plan:
-    """The plan to follow; a folder holds one plan, so that its folds belong together."""
-    if folder.plan.exists() and any(f.checkpoint.exists() for f in folder.folds()):
-        kept = Plan.read(folder.plan, error=PlanError)
-        if not options.resume and kept != plan:
-            raise InputError(
-                "This folder holds a run with another plan",
-                where=folder.plan,
-                fix=f"train with --plan {folder.plan}, or choose another folder with -o",
-            )
-        return kept
-    return plan
-
-
-def _check_fit(dataset: Dataset, plan: Plan) -> None:
-    if plan.channels != dataset.channels or plan.labels.values != dataset.labels.values:
-        raise PlanError(
-            "The plan was made for other data",
-            expected=f"channels {plan.channels}, label values {plan.labels.values}",
-            got=f"channels {dataset.channels}, label values {dataset.labels.values}",
-            fix="plan anew",
-        )
-
-
-def _begin(setting: Setting) -> None:
-    """Write down what is about to be done."""
-    run = RunFolder(setting.folder.path.parent)
-    write_text_atomic(run.plan, setting.plan.to_json())
-    write_text_atomic(run.dataset, DatasetRecord.of(setting.dataset).to_json())
-    write_text_atomic(setting.folder.split, setting.split.to_json())
 
 
 def _train_weights(setting: Setting, clock: Clock, progress: Progress, start: Model | None) -> TrainingState:
@@ -227,16 +138,17 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress, start: Mo
     with Watch(keeper, plan.labels, folder, quick, pace, progress) as watch:
         watch.tracker = open_tracker(options.track, folder.path)
         watch.follow(lambda share: _keep_reserve(setting, pace, rehearsal, share))
-        until = _settle_until(setting)
+        until = settle_until(setting)
         if until is not None:
             watch.judge = Judge(until, state, pace)
         run_to_end(state, sampler, pace, rescue, watch)
         pace.finish(state.step)
     if state.step == 0:
+        kept = pace.reserve if isinstance(pace, TimedPace) else 0.0
         raise TrainingError(
             "The budget was spent before the first step",
             where=folder.path,
-            got=f"{clock.seconds():.0f} s for checking, planning and preparing",
+            got=f"{clock.seconds():.0f} s for all before, {kept:.0f} s kept for validation",
             fix="give a larger --budget",
         )
     return state
@@ -250,16 +162,6 @@ def _begin_with(start: Model, setting: Setting, state: TrainingState, progress: 
     state.story.append(f"Fine-tuned from a model of {start.card.dataset}: {found.words()}")
     progress.say(state.story[-1])
     save_state(state, setting.folder.checkpoint)
-
-
-def _settle_until(setting: Setting) -> Until | None:
-    """When this run ends early: what was asked for, else what a run that is resumed was begun with."""
-    asked, kept = setting.options.until, setting.folder.until
-    if asked is not None:
-        write_text_atomic(kept, asked.to_json())
-    elif kept.exists():
-        asked = Until.read(kept)
-    return asked
 
 
 def _prepare_again(setting: Setting, progress: Progress) -> None:
@@ -303,20 +205,6 @@ def _pace(setting: Setting, state: TrainingState, clock: Clock, rehearsal: Rehea
 def _keep_reserve(setting: Setting, pace: Pace, rehearsal: Rehearsal, share: float) -> None:
     if isinstance(pace, TimedPace) and rehearsal.follow(share):
         pace.reserve = reserve(setting.plan, rehearsal, len(setting.split.validation))
-
-
-def choose_device(options: TrainOptions) -> torch.device:
-    """Where to train.
-
-    Raises:
-        InputError: CUDA was asked for and is not there.
-    """
-    available = torch.cuda.is_available()
-    if options.device == "cuda" and not available:
-        raise InputError(
-            "There is no CUDA device", got="torch.cuda.is_available() is False", fix="--device cpu"
-        )
-    return torch.device("cuda" if available and options.device != "cpu" else "cpu")
 
 
 def _predictor(plan: Plan, state: TrainingState) -> Predictor:

@@ -97,8 +97,11 @@ def open_tracker(name: str | None, folder: Path) -> Tracker | None:
         InputError: there is none of this name.
         MissingExtraError: it is not installed.
     """
-    if name is None:
-        return None
-    if name not in TRACKERS:
+    require_tracker(name)
+    return None if name is None else TRACKERS[name](folder)
+
+
+def require_tracker(name: str | None) -> None:
+    """Raises an InputError where there is none of this name; to be asked before time is spent."""
+    if name is not None and name not in TRACKERS:
         raise InputError("There is no such tracker", expected=sorted(TRACKERS), got=name)
-    return TRACKERS[name](folder)
