@@ -133,7 +133,8 @@ def describe(screen: Screen, dataset: Dataset) -> None:
     first = dataset.cases[0] if dataset.cases else None
     told = "" if dataset.patients is None or first is None else f" (by {dataset.patients}: {first.patient!r})"
     screen.say(
-        f"{dataset.name}: layout {dataset.layout}, {len(dataset.cases)} cases of {patients} patient{'s' * (patients != 1)}{told}, "
+        f"{dataset.name}: layout {dataset.layout}, {len(dataset.cases)} cases of "
+        f"{patients} patient{'s' * (patients != 1)}{told}, "
         f"{len(dataset.annotated)} to learn from; channels {', '.join(dataset.channels)}; "
         f"classes {', '.join(dataset.labels.names)}{unknown}"
     )
