@@ -85,6 +85,14 @@ def test_interrupted_and_resumed_it_ends_with_the_same_weights(
     assert steps == sorted(steps)
 
 
+def test_channels_last_in_half_precision_too(dataset: Dataset, tmp_path: Path) -> None:
+    plan = plan_for(dataset, channels_last=True, precision="bf16", schedule=Schedule(steps=4))
+    whole = train(dataset, plan, tmp_path / "whole", TWO_FOLDS)
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, plan, tmp_path / "cut", TWO_FOLDS, StopAt(2))
+    assert_same_weights(whole, train(dataset, plan, tmp_path / "cut", two_folds(resume=True)))
+
+
 def test_folds_come_together_as_an_ensemble(dataset: Dataset, tmp_path: Path) -> None:
     plan = plan_for(dataset, schedule=Schedule(steps=2))
     first = train(dataset, plan, tmp_path, two_folds(fold=0))

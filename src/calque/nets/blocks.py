@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from calque.nets.config import Triple
+from calque.nets.norm import InstanceNorm3d
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Operators:
 
 OPERATORS: dict[int, Operators] = {
     2: Operators(nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d, nn.AvgPool2d, 2),
-    3: Operators(nn.Conv3d, nn.ConvTranspose3d, nn.InstanceNorm3d, nn.AvgPool3d, 3),
+    3: Operators(nn.Conv3d, nn.ConvTranspose3d, InstanceNorm3d, nn.AvgPool3d, 3),
 }
 
 ONE: Triple = (1, 1, 1)

@@ -161,9 +161,18 @@ def _fill(targets: dict[str, Any], sources: dict[str, Tensor], path: Path) -> No
 
 def _fill_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     known = optimiser.state_dict()
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, moment = name.partition("/")
-        moments.setdefault(int(number), {})[moment] = tensor
+        moments.setdefault(int(number), {})[moment] = _laid_out_as(parameters[int(number)], tensor)
     known["state"] = moments
     optimiser.load_state_dict(known)
+
+
+@torch.no_grad()
+def _laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
+    """The moment in its parameter's memory layout: the fused step pairs them by their place in memory."""
+    if moment.shape != parameter.shape:  # the number of steps
+        return moment
+    return torch.empty_like(parameter, dtype=moment.dtype, device=moment.device).copy_(moment)
