@@ -10,6 +10,7 @@ from torch import nn
 from calque.errors import InputError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
+from calque.nets import NetworkConfig, build
 from calque.planning import Normalisation
 from calque.planning.machine import fast_bf16, find_machine
 from calque.prediction import (
@@ -24,8 +25,10 @@ from calque.prediction import (
     merge_learned,
 )
 from calque.prediction import predictor as predictor_module
-from calque.prediction.confidence import unlike_training
-from calque.prediction.learn import Confidences
+from calque.prediction.calibrate import Confidences
+from calque.prediction.confidence import Agreement, unlike_training
+from calque.prediction.last_layer import LastLayer
+from calque.prediction.learned import Line
 from calque.prediction.parity import compare
 
 from .fakes import Threshold, image_on, threshold_plan
@@ -124,6 +127,69 @@ def test_entropy_is_that_of_the_probabilities():
     p = found.probabilities
     expected = -(p * np.log(p)).sum(0) / np.log(3)
     np.testing.assert_allclose(found.entropy, expected, atol=1e-3)
+
+
+# Folds
+
+
+def test_folds_that_disagree_are_less_sure():
+    network = NetworkConfig(
+        kind="plain", inputs=1, outputs=3, features=(4, 8), strides=((1, 1, 1), (2, 2, 2)),
+        kernels=((3, 3, 3),) * 2, blocks=(1, 1), decoder_blocks=(1,),
+    )  # fmt: skip
+    plan = threshold_plan(network=network, patch=(8, 8, 8))
+    same, other = build(network, seed=0).eval(), build(network, seed=1).eval()
+    image = image_on(GRID, np.random.default_rng(0).normal(size=GRID.shape).astype(np.float32))
+    options = OPTIONS.model_copy(update={"confidence": True})
+    alone = Predictor(plan, [same], options)(image)
+    twins = Predictor(plan, [same, same], options)(image)
+    torn = Predictor(plan, [same, other], options)(image)
+    plain = Predictor(plan, [same, other], OPTIONS)(image)
+    np.testing.assert_array_equal(torn.label_map.array, plain.label_map.array)
+    np.testing.assert_array_equal(twins.label_map.array, alone.label_map.array)
+    assert all(one.fold_agreement is None for one in alone.confidence.values())
+    for one in twins.confidence.values():
+        assert one.fold_agreement == pytest.approx(one.agreement)
+    mean = np.mean([one.fold_agreement for one in torn.confidence.values()])
+    assert mean < np.mean([one.agreement for one in torn.confidence.values()]) - 0.1
+    assert all(
+        one.expected_dice == min(one.agreement, one.fold_agreement) for one in torn.confidence.values()
+    )
+
+
+def test_the_agreement_of_folds_is_that_of_the_definition():
+    """One window, two folds: Dice of each fold's labels and the mean's, counted by hand."""
+    decoder = threshold_plan().decoder
+    rng = np.random.default_rng(0)
+    features = torch.from_numpy(rng.normal(size=(4, 5, 5, 5)).astype(np.float32))
+    own = [
+        LastLayer(torch.from_numpy(rng.normal(size=(3, 2)).astype(np.float32)), torch.zeros(3)) for _ in "ab"
+    ]
+    last = LastLayer(torch.cat([o.weight for o in own], 1) / 2, torch.zeros(3), tuple(own))
+    seen = Agreement(decoder, last)
+    seen.window((0, 0, 0), features)
+    seen.finished(slice(0, 5), features.numpy())
+    mean = last(features).argmax(0)
+    folds = [own[k](features[2 * k : 2 * k + 2]).argmax(0) for k in range(2)]
+    for value, found in seen.fold_dice().items():
+        hits = sum(int(((f == value) & (mean == value)).sum()) for f in folds)
+        sizes = sum(int((f == value).sum()) + int((mean == value).sum()) for f in folds)
+        assert found == pytest.approx(2 * hits / sizes)
+    assert seen.dice() == {1: 1.0, 2: 1.0}
+
+
+def test_the_line_that_missed_less_foretells():
+    line = Line(slope=0.5, intercept=0.1, error=0.02)
+    assert Calibration(error=0.05, folds=line, cases=9).expected(0.9, 0.8) == pytest.approx(0.5)
+    assert Calibration(error=0.01, folds=line, cases=9).expected(0.9, 0.8) == pytest.approx(0.9)
+    assert Calibration(error=0.05, folds=line, cases=9).expected(0.9) == pytest.approx(0.9)
+    agreement = list(np.linspace(0.5, 1, 12))
+    noisy = [a + 0.1 * (-1) ** k for k, a in enumerate(agreement)]
+    parts = [np.zeros((1, 3), np.float32)], [np.zeros(1, np.int64)]
+    found = Confidences(*parts, noisy, [0.8 * a + 0.1 for a in agreement], cases=12, folds=agreement).fit()
+    assert found is not None
+    assert found.folds is not None
+    assert found.expected(0.2, 0.6) == pytest.approx(0.58)
 
 
 # Parity

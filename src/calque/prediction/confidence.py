@@ -24,62 +24,82 @@ class ClassConfidence(Value):
 
     Args:
         agreement: Dice between single windows (each with its mirroring) and their mean, 0 to 1.
+        fold_agreement: Dice between single folds in single windows and that mean; None where there is but one
+            network, or where its last layer cannot be taken apart.
         expected_dice: from the agreement, by what was learned on validation cases.
         calibrated: whether anything was learned; if not, `expected_dice` is the agreement itself, an upper
             bound at best.
     """
 
     agreement: float
+    fold_agreement: float | None = None
     expected_dice: float
     calibrated: bool
 
 
 class Agreement:
-    """Counts how far windows that overlap, each mirrored in its own way, agree with their mean.
+    """Counts how far windows that overlap, each mirrored in its own way, and folds agree with their mean.
 
-    Memory holds the labels of the windows that are not finished: one byte a voxel and window.
+    Memory holds the labels of the windows that are not finished: one byte a voxel, window and fold.
     """
 
     def __init__(self, decoder: Decoder, last: LastLayer | None = None) -> None:
         self._decoder, self._outputs, self._last = decoder, decoder.labels.outputs, last
-        self._waiting: list[tuple[tuple[int, ...], NDArray[np.integer]]] = []
-        self._hits, self._sizes = np.zeros(self._outputs), np.zeros(self._outputs)
+        self._waiting: list[tuple[tuple[int, ...], list[NDArray[np.integer]]]] = []
+        self._hits, self._sizes = np.zeros((2, self._outputs)), np.zeros((2, self._outputs))
 
     def window(self, corner: tuple[int, ...], logits: torch.Tensor) -> None:
         """See `calque.prediction.windows.Watch`."""
-        self._waiting.append((corner, classes_of(logits, self._decoder, self._last)))
+        votes = [classes_of(logits, self._decoder, self._last)]
+        if self._last is not None:
+            votes += [classes_of(part, self._decoder, layer) for part, layer in self._last.apart(logits)]
+        self._waiting.append((corner, votes))
 
     def finished(self, rows: slice, logits: NDArray[np.float32]) -> None:
         """See `calque.prediction.windows.Watch`."""
         mean = classes_of(torch.from_numpy(logits), self._decoder, self._last)
-        for (z, y, x), one in self._waiting:
-            low, high = max(z, rows.start), min(z + one.shape[0], rows.stop)
+        for (z, y, x), votes in self._waiting:
+            depth, height, width = votes[0].shape
+            low, high = max(z, rows.start), min(z + depth, rows.stop)
             if low >= high:
                 continue
-            mine = one[low - z : high - z]
-            theirs = mean[low - rows.start : high - rows.start, y : y + one.shape[1], x : x + one.shape[2]]
-            self._hits += np.bincount(mine[mine == theirs].ravel(), minlength=self._outputs)
-            self._sizes += np.bincount(mine.ravel(), minlength=self._outputs)
-            self._sizes += np.bincount(theirs.ravel(), minlength=self._outputs)
-        self._waiting = [(c, one) for c, one in self._waiting if c[0] + one.shape[0] > rows.stop]
+            theirs = mean[low - rows.start : high - rows.start, y : y + height, x : x + width]
+            for number, vote in enumerate(votes):
+                self._count(min(number, 1), vote[low - z : high - z], theirs)
+        self._waiting = [(c, votes) for c, votes in self._waiting if c[0] + votes[0].shape[0] > rows.stop]
+
+    def _count(self, kind: int, mine: NDArray[np.integer], theirs: NDArray[np.integer]) -> None:
+        self._hits[kind] += np.bincount(mine[mine == theirs].ravel(), minlength=self._outputs)
+        self._sizes[kind] += np.bincount(mine.ravel(), minlength=self._outputs)
+        self._sizes[kind] += np.bincount(theirs.ravel(), minlength=self._outputs)
 
     def dice(self) -> dict[int, float]:
         """Class number -> Dice between windows and their mean, for classes that either has."""
-        found = [k for k in range(1, self._outputs) if self._sizes[k] > 0]
-        return {k: float(2 * self._hits[k] / self._sizes[k]) for k in found}
+        return self._dice(0)
+
+    def fold_dice(self) -> dict[int, float]:
+        """As `dice`, between folds in single windows and that mean; empty where folds are not apart."""
+        return self._dice(1)
+
+    def _dice(self, kind: int) -> dict[int, float]:
+        hits, sizes = self._hits[kind], self._sizes[kind]
+        return {k: float(2 * hits[k] / sizes[k]) for k in range(1, self._outputs) if sizes[k] > 0}
 
     def per_class(
         self, names: tuple[str, ...], calibration: Calibration | None
     ) -> dict[str, ClassConfidence]:
-        """By name of class."""
-        return {
-            names[k - 1]: ClassConfidence(
+        """By name of class; without calibration the lower of both agreements stands for the Dice."""
+        folds, found = self.fold_dice(), {}
+        for k, dice in self.dice().items():
+            fold = folds.get(k, 0.0) if folds else None
+            guess = min(dice, dice if fold is None else fold)
+            found[names[k - 1]] = ClassConfidence(
                 agreement=dice,
-                expected_dice=dice if calibration is None else calibration.expected(dice),
+                fold_agreement=fold,
+                expected_dice=guess if calibration is None else calibration.expected(dice, fold),
                 calibrated=calibration is not None,
             )
-            for k, dice in self.dice().items()
-        }
+        return found
 
 
 def unlike_training(image: Image, plan: Plan) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def forecast(
     placement = plan_placement(grid, plan)
     shape, outputs = placement.prepared.shape, plan.network.outputs
     held = 4 * (
-        carried(plan.network, load.members, load.precision) or outputs
+        carried(plan.network, load.members, load.precision, options.confidence) or outputs
     )  # bytes of a voxel, until a label is decided
     axis = rows.stream_axis(shape, plan.patch)
     z, y, x = (max(n, p) for n, p in zip(shape, plan.patch, strict=True))

@@ -7,7 +7,7 @@ resampled, and become logits where a label is decided: memory does not grow with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +31,25 @@ class LastLayer:
     Args:
         weight: (k, f).
         bias: (k,).
+        members: the networks' own, where there are several.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor
+    members: tuple[LastLayer, ...] = ()
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """(f, ...) to logits (k, ...)."""
         flat = torch.addmm(self.bias[:, None], self.weight, features.flatten(1))
         return flat.reshape(-1, *features.shape[1:])
+
+    def apart(self, features: torch.Tensor) -> Iterator[tuple[torch.Tensor, LastLayer]]:
+        """Each network's share of features (f, ...), and its last layer; nothing where there is but one."""
+        start = 0
+        for member in self.members:
+            stop = start + int(member.weight.shape[1])
+            yield features[start:stop], member
+            start = stop
 
 
 class Ensemble(nn.Module):
@@ -66,15 +76,16 @@ class Ensemble(nn.Module):
         return mean / len(self.networks) if len(self.networks) > 1 else mean
 
 
-def carried(config: NetworkConfig, members: int, precision: Precision) -> int | None:
+def carried(config: NetworkConfig, members: int, precision: Precision, folds: bool = False) -> int | None:
     """Features per voxel of an ensemble where the last layer is left out of engines, else None.
 
     It is where features are fewer than outputs. With bf16 also where they are not more than twice as many: in
     f32 the last layer halves what bf16 changes, for logits that are rounded tie where they should not.
+    And where `folds` must be told apart.
     """
     features = config.features[0] * members
     few = features < config.outputs or (precision == "bf16" and features <= 2 * config.outputs)
-    return features if is_unet(config) and few else None
+    return features if is_unet(config) and (few or (folds and members > 1)) else None
 
 
 def last_layer_of(networks: Sequence[nn.Module]) -> LastLayer:
@@ -86,9 +97,10 @@ def last_layer_of(networks: Sequence[nn.Module]) -> LastLayer:
     parts = [network.head for network in networks if isinstance(network, UNet)]
     if len(parts) != len(networks):
         raise ModelError("The last layer of this network cannot be taken apart", expected="a U-Net")
-    weight = torch.cat([weight.detach().float().cpu() for weight, _ in parts], 1) / len(parts)
-    bias = torch.stack([bias.detach().float().cpu() for _, bias in parts]).mean(0)
-    return LastLayer(weight.contiguous(), bias)
+    own = tuple(LastLayer(w.detach().float().cpu(), b.detach().float().cpu()) for w, b in parts)
+    weight = torch.cat([one.weight for one in own], 1) / len(own)
+    bias = torch.stack([one.bias for one in own]).mean(0)
+    return LastLayer(weight.contiguous(), bias, own if len(own) > 1 else ())
 
 
 def logits_of(array: NDArray[np.float32], last: LastLayer | None) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -85,26 +86,49 @@ class Step(Value):
         return self
 
 
-class Calibration(Value):
+class Line(Value):
+    """From an agreement to the Dice that is to be expected.
+
+    Args:
+        slope: of the line.
+        intercept: of the line.
+        error: mean absolute error on the cases that it was fitted on.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    error: NonNegativeFloat | None = None
+
+    def expected(self, agreement: float) -> float:
+        """Dice, 0 to 1."""
+        return min(1.0, max(0.0, self.intercept + self.slope * agreement))
+
+
+def _error(line: Line) -> float:
+    return inf if line.error is None else line.error
+
+
+class Calibration(Line):
     """What turns raw confidence into honest confidence, fitted on validation cases.
 
     Args:
         temperature: by which logits are divided before softmax (Guo et al., ICML 2017).
-        slope: of the line from agreement to Dice.
+        slope: of the line from the agreement of windows and mirrorings to Dice.
         intercept: of that line.
         error: mean absolute error of the estimated Dice on the cases that it was fitted on.
+        folds: the line from the agreement of folds to Dice, of an ensemble that none of the cases trained.
         cases: how many.
     """
 
     temperature: PositiveFloat = 1.0
-    slope: float = 1.0
-    intercept: float = 0.0
-    error: NonNegativeFloat | None = None
+    folds: Line | None = None
     cases: PositiveInt
 
-    def expected(self, agreement: float) -> float:
-        """The Dice to be expected, 0 to 1."""
-        return min(1.0, max(0.0, self.intercept + self.slope * agreement))
+    def expected(self, agreement: float, folds: float | None = None) -> float:
+        """The Dice to be expected, 0 to 1, by the line that missed less on validation cases."""
+        if folds is None or self.folds is None or _error(self.folds) >= _error(self):
+            return super().expected(agreement)
+        return self.folds.expected(folds)
 
 
 class Learned(Value):

@@ -18,8 +18,8 @@ from calque.prediction.engines import Engine
 from calque.prediction.last_layer import classes_of
 from calque.prediction.learned import Parity
 from calque.prediction.options import Precision
+from calque.prediction.padding import Rows
 from calque.prediction.tiling import window_starts
-from calque.prediction.windows import Rows
 
 _WINDOWS = 2
 

@@ -213,7 +213,8 @@ class Predictor:
     def _engine_options(self, precision: Precision, streams: int = 1) -> EngineOptions:
         cache = self.options.cache
         key = self.key if cache is not None else self._key
-        split = carried(self.plan.network, len(self._networks), precision) is not None
+        apart = self.options.confidence
+        split = carried(self.plan.network, len(self._networks), precision, apart) is not None
         return EngineOptions(precision, self.plan.channels_last, streams, cache, key, split)
 
     def _precision(self, rows: PreparedRows | None) -> Precision:
