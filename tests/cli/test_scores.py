@@ -129,7 +129,7 @@ def test_compare_by_patient_with_another_interval(folders, tmp_path, capsys):
     assert "intervals may be too narrow (2 patients)" in said
     assert "|volume_error_ml|" in said
     text = page.read_text()
-    assert "They may be too narrow (2 patients)" in text
+    assert "The intervals may be too narrow (2 patients)" in text
     assert "Tolerance of NSD and boundary IoU: 2.0" in text
     assert "--tolerance 2" in text
     assert read(found)["bootstrap"]["method"] == "hall"
@@ -222,3 +222,13 @@ def test_measure(folders, tmp_path, capsys):
     assert "case 1" in capsys.readouterr().out
     (tmp_path / "scans" / "case 2_0000.nii.gz").unlink()
     assert run(arguments) == 2
+
+
+def test_of_one_patient_there_are_no_intervals(folders, tmp_path, capsys):
+    a, _, truth = (str(next(Path(folder).iterdir())) for folder in folders)
+    assert run(["evaluate", a, truth, "--json", str(tmp_path / "s.json")]) == 0
+    assert "no intervals: one patient" in capsys.readouterr().out
+    assert run(["report", str(tmp_path / "s.json"), "-o", str(tmp_path / "r.html")]) == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "No intervals: one patient" in text
+    assert "may be too narrow" not in text

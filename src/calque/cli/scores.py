@@ -192,12 +192,13 @@ def show_groups(screen: Screen, scores: Scores, metrics: Sequence[str]) -> None:
 
 
 def warn_few(screen: Screen, found: Scores | Comparison) -> None:
-    """Say that intervals of so few patients may be too narrow."""
-    if found.few_patients:
-        people = "1 patient" if found.patients == 1 else f"{found.patients} patients"
+    """Say that intervals of so few patients may be too narrow, or why there are none."""
+    if found.patients == 1:
+        screen.say("no intervals: one patient")
+    elif found.few_patients:
         screen.say(
-            f"intervals may be too narrow ({people}): what befalls fewer than {found.unseen_share:.0%} of "
-            "patients may not be among them"
+            f"intervals may be too narrow ({found.patients} patients): what befalls fewer than "
+            f"{found.unseen_share:.0%} of patients may not be among them"
         )
 
 

@@ -20,9 +20,11 @@ def intervals_said(scores: Scores, t: Voice) -> str:
 
 
 def narrow_said(found: Scores | Comparison, t: Voice) -> str:
-    """That intervals of so few patients may be too narrow; nothing for many."""
+    """That intervals of so few patients may be too narrow, or why there are none; nothing for many."""
     if not found.few_patients:
         return ""
+    if found.patients == 1:
+        return t("interval.one")
     return t("interval.few", n=t.patients(found.patients), share=t.percent(found.unseen_share))
 
 

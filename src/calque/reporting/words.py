@@ -31,12 +31,13 @@ _ENGLISH: dict[str, str] = {
     "interval": "{level} interval",
     "interval.of": "{level} interval {low} to {high}",
     "interval.none": "no interval: one patient",
+    "interval.one": "No intervals: one patient tells nothing of others.",
     "interval.how": (
         "Intervals: {level} bootstrap of the mean ({method}), {resamples} resamples of whole patients (seed {seed})."
     ),
     "interval.hall": "Intervals: {level}, of the mean over cases, by patient: {method}.",
     "interval.few": (
-        "They may be too narrow ({n}): what befalls fewer than {share} of patients may not be among these, and "
+        "The intervals may be too narrow ({n}): what befalls fewer than {share} of patients may not be among these, and "
         "no method can know of it."
     ),
     "bootstrap.hall": "Student's t, corrected for skewness (Hall 1992)",

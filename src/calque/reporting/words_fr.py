@@ -29,13 +29,14 @@ _WORDS: dict[str, str] = {
     "interval": "intervalle à {level}",
     "interval.of": "intervalle à {level} : {low} à {high}",
     "interval.none": "pas d’intervalle : un seul patient",
+    "interval.one": "Pas d’intervalles : un seul patient ne dit rien des autres.",
     "interval.how": (
         "Intervalles : bootstrap ({method}) à {level} de la moyenne, {resamples} tirages de patients entiers "
         "(graine {seed})."
     ),
     "interval.hall": "Intervalles : à {level}, de la moyenne sur les cas, par patient : {method}.",
     "interval.few": (
-        "Ils peuvent être trop étroits ({n}) : ce qui touche moins de {share} des patients peut ne pas figurer "
+        "Les intervalles peuvent être trop étroits ({n}) : ce qui touche moins de {share} des patients peut ne pas figurer "
         "parmi ceux-ci, et aucune méthode ne peut le savoir."
     ),
     "bootstrap.hall": "t de Student, corrigé de l’asymétrie (Hall 1992)",
