@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +110,9 @@ def test_export(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("sickness", ["cut", "channels", "zeros", "NaN", "vanishes", "full disk"])
+@pytest.mark.parametrize(
+    "sickness", ["cut", "no voxels", "channels", "zeros", "NaN", "vanishes", "full disk"]
+)
 def test_bad_input_is_named_per_case_and_the_rest_is_done(
     sickness: str,
     model: Path,
@@ -120,6 +124,7 @@ def test_bad_input_is_named_per_case_and_the_rest_is_done(
     out, sick = tmp_path / "out", scans / "case0.nii.gz"
     said = {
         "cut": "case0.nii.gz",
+        "no voxels": "case0.nii.gz",
         "channels": "channel",
         "zeros": "nothing but zeros",
         "NaN": "finite",
@@ -133,6 +138,10 @@ def test_bad_input_is_named_per_case_and_the_rest_is_done(
     }
     if sickness == "cut":
         sick.write_bytes(sick.read_bytes()[:200])
+    elif sickness == "no voxels":
+        header = bytearray(gzip.decompress(sick.read_bytes()))
+        struct.pack_into("<h", header, 42, 0)  # dim[1], the extent along x
+        sick.write_bytes(gzip.compress(bytes(header[:352])))
     elif sickness in arrays:
         write_image(image_on(GRID, arrays[sickness]), sick)
     else:
@@ -143,6 +152,22 @@ def test_bad_input_is_named_per_case_and_the_rest_is_done(
     assert said.casefold() in found["failed"][0]["error"].casefold()
     assert [done["case"] for done in found["done"]] == ["case1"]
     assert {path.name for path in out.iterdir()} == {"case1.nii.gz", NAME}
+
+
+@pytest.mark.parametrize("value", [-1000.0, 7.0])
+def test_an_image_of_one_value_is_an_image(
+    value: float, model: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Normalised it is zero everywhere, as air is; that is what the network sees, and no division by zero."""
+    write_image(image_on(GRID, np.full(GRID.shape, value, np.float32)), scans / "case0.nii.gz")
+    asked = ["--engine", "torch", "--probabilities", "--entropy"]
+    assert run(call(model, scans, tmp_path / "out", *asked)) == 0
+    assert [done["case"] for done in json.loads(capsys.readouterr().out)["done"]] == ["case0", "case1"]
+    soft = np.load(tmp_path / "out" / "case0_probabilities.npy")
+    np.testing.assert_allclose(soft.sum(axis=0), 1, rtol=1e-5)
+    labels = Model.load(model).plan.labels
+    mask = read_labels(tmp_path / "out" / "case0.nii.gz", labels)
+    np.testing.assert_array_equal(mask.array, labels.to_values(soft.argmax(axis=0)))
 
 
 def _strike(sickness: str, sick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
