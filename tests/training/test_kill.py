@@ -73,7 +73,7 @@ def kill_and_resume(dataset: Dataset, plain: tuple[Model, float], run: Path, mom
     assert steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize("moment", [0.35, 0.7])
+@pytest.mark.parametrize("moment", [0.35, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_killed_and_resumed_the_weights_are_the_same(
     dataset: Dataset, plain: tuple[Model, float], tmp_path: Path, moment: float
 ) -> None:

@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(
     assert any(not torch.equal(finished[1].members[0][n], other.members[0][n]) for n in other.members[0])
 
 
-@pytest.mark.parametrize("stop", [1, 3, 6])
+@pytest.mark.parametrize("stop", [3, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 6))])
 def test_interrupted_and_resumed_it_ends_with_the_same_weights(
     dataset: Dataset, finished: tuple[Path, Model], tmp_path: Path, stop: int
 ) -> None:

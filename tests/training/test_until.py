@@ -97,7 +97,7 @@ def test_at_the_dice_the_rate_falls_and_the_run_ends(
     assert_same_weights(model, again)
 
 
-@pytest.mark.parametrize("at", [6, 12])
+@pytest.mark.parametrize("at", [6, pytest.param(12, marks=pytest.mark.slow)])
 def test_an_early_end_survives_an_interruption_before_and_after_the_verdict(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
