@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from tests.preparation.synthetic import make_plan
 from tests.support.dicom_series import oblique, phantom, uid, write_series
 from tests.support.dicom_structures import Points, contour, write_rtstruct, write_seg
 
@@ -16,8 +17,9 @@ from calque.dataset import check, init_manifest, open_dataset
 from calque.dataset.kinds import KINDS
 from calque.dataset.manifest import labels_beside
 from calque.dataset.reading import read_mask, read_scan
-from calque.errors import DatasetError, LabelError
+from calque.errors import DatasetError, InputError, LabelError
 from calque.io import write_labels
+from calque.preparation.store import content_key
 
 SHAPE = (6, 12, 10)
 GRID = oblique(SHAPE)
@@ -241,6 +243,43 @@ def test_two_truths_for_one_series_need_a_person(tmp_path: Path) -> None:
     write_rtstruct(root / "P0" / "second.dcm", structures(0), edit=of_patient(0))
     with pytest.raises(DatasetError, match="not clear"):
         open_dataset(root)
+
+
+def test_damaged_structures_are_a_finding_and_the_rest_goes_on(tmp_path: Path) -> None:
+    root = patients(tmp_path)
+    file = root / "P1" / "rt" / "1.dcm"
+    file.write_bytes(file.read_bytes()[:600])
+    dataset = open_dataset(root)
+    assert dataset.case("P1").label == file
+    found = [f for f in check(dataset).findings if f.name == "unreadable"]
+    assert [(f.case, f.severity) for f in found] == [("P1", "error")]
+    shutil.rmtree(root / "P0")
+    shutil.rmtree(root / "P2")
+    with pytest.raises(InputError):
+        open_dataset(root)
+
+
+def test_modalities_are_told_apart(tmp_path: Path) -> None:
+    root = patients(tmp_path)
+    assert open_dataset(root).channels == ("CT",)
+    assert not [f for f in check(open_dataset(root)).findings if f.name == "modalities-mixed"]
+    shutil.rmtree(root / "P1" / "image")
+    write_series(root / "P1" / "image", phantom(SHAPE, 1), modality="MR", series="s1", edit=of_patient(1))
+    mixed = open_dataset(root)
+    assert mixed.channels == ("image",)
+    (found,) = (f for f in check(mixed).findings if f.name == "modalities-mixed")
+    assert found.got == "CT: 2 cases, MR: 1 cases"
+
+
+def test_a_series_is_known_by_the_content_of_its_files(tmp_path: Path) -> None:
+    case = open_dataset(patients(tmp_path, 1)).cases[0]
+    before = content_key(case, make_plan(("CT",)))
+    assert content_key(case, make_plan(("CT",))) == before
+    file = min((tmp_path / "P0" / "image").iterdir())
+    data = dcmread(file)
+    data.PixelData = bytes(len(data.PixelData))
+    data.save_as(file)
+    assert content_key(case, make_plan(("CT",))) != before
 
 
 @pytest.mark.data

@@ -10,6 +10,7 @@ import typer
 
 from calque.cli.options import Json, Workers
 from calque.cli.screen import Screen
+from calque.cli.structures import names_of
 
 if TYPE_CHECKING:
     from calque.evaluation import Comparison, Scores
@@ -62,6 +63,12 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FOLDER", help="Of CASE_probabilities.npy (predict) or nnU-Net's CASE.npz."),
     ] = None,
+    structures: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Of SEG or RTSTRUCT: these alone.")
+    ] = None,
+    priority: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Where structures overlap, the first of these wins.")
+    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="CSV: case, predicted, truth; in place of equal names."),
@@ -88,10 +95,19 @@ def evaluate(
 
     screen = Screen(json)
     names = metric_names(metrics)
+    rules = Rules(
+        names or DEFAULT,
+        parse_tolerance(tolerance),
+        lesion_iou,
+        resample,
+        probabilities,
+        structures=names_of(structures),
+        priority=names_of(priority),
+    )
     scores = evaluate_masks(
         predicted,
         truth,
-        Rules(names or DEFAULT, parse_tolerance(tolerance), lesion_iou, resample, probabilities),
+        rules,
         manifest=manifest,
         groups=groups,
         bootstrap=Bootstrap(method=interval),

@@ -13,6 +13,7 @@ from calque.dataset.findings import Finding, finding
 from calque.dataset.image_rules import absurd
 from calque.dataset.model import Dataset
 from calque.dataset.placement import SUSPECT, suspicion
+from calque.dataset.structure_rules import modalities
 from calque.labels import PLAIN
 
 ENOUGH = 5
@@ -262,5 +263,6 @@ COHORT_RULES: Sequence[Callable[[Sequence[CaseFacts], Dataset], Iterator[Finding
     misplaced,
     duplicates,
     patients,
+    modalities,
 )
 """What is asked of the dataset as a whole."""

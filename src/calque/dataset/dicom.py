@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os.path import commonpath
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from calque.dataset.derive import labels_of
 from calque.dataset.gather import ambiguous, readable_below
 from calque.dataset.manifest import with_ignore
 from calque.dataset.model import Case, Dataset
-from calque.errors import DatasetError
+from calque.dataset.structure_rules import MODALITY
+from calque.errors import DatasetError, InputError, ReadError
 from calque.io.dicom.labelling import key_of
 from calque.io.dicom.model import Found, Stack
 from calque.io.dicom.objects import structures_kind
 from calque.io.dicom.source import as_source, stacks_of
-from calque.io.dicom.ties import Tie, read_tie, tied_stacks
+from calque.io.dicom.ties import Tie, nearest, read_tie, tied_stacks
 from calque.io.plane import RGB
 from calque.labels import Labels
 
@@ -37,8 +38,10 @@ def dicom_folders(root: Path) -> Dataset | None:
     if as_source(root) is None or readable_below(root):
         return None
     found = stacks_of(root)
-    ties = _ties(root)
+    ties, damaged = _ties(root)
     if not ties:
+        if damaged:
+            raise next(iter(damaged.values()))
         raise DatasetError(
             "There is no mask to learn from",
             where=root,
@@ -47,9 +50,11 @@ def dicom_folders(root: Path) -> Dataset | None:
             fix=f"calque dataset init {root} -o manifest.csv, and list masks of other formats there",
         )
     pairs = [(tie, _only(tie, found, root)) for tie in ties]
+    pairs += _of_damaged(damaged, pairs, found)
     _refuse_rivals(pairs, root)
     annotated = {tie.patient for tie in ties}
-    bare = [stack for stack in found.stacks if stack.series.patient not in annotated]
+    held = {id(stack) for _, stack in pairs}
+    bare = [s for s in found.stacks if s.series.patient not in annotated and id(s) not in held]
     labels = labels_of(ties)
     every = [*((tie, stack) for tie, stack in pairs), *((None, stack) for stack in bare)]
     ids = _ids(every, root)
@@ -70,7 +75,9 @@ def dicom_folders(root: Path) -> Dataset | None:
 def sketch(root: Path) -> tuple[Case, ...]:
     """A case for each series and each SEG or RTSTRUCT that may belong to it; a person strikes out rows."""
     stacks = stacks_of(root).stacks
-    ties = _ties(root)
+    ties, damaged = _ties(root)
+    if damaged:
+        raise next(iter(damaged.values()))
     pairs = [(tie, stack) for tie in ties for stack in tied_stacks(tie, stacks)]
     drawn = {id(stack) for _, stack in pairs}
     every = [*pairs, *((None, stack) for stack in stacks if id(stack) not in drawn)]
@@ -80,9 +87,40 @@ def sketch(root: Path) -> tuple[Case, ...]:
     )
 
 
-def _ties(root: Path) -> list[Tie]:
-    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name[0] not in "._")
-    return [read_tie(path) for path in files if structures_kind(path) is not None]
+def _ties(root: Path) -> tuple[list[Tie], dict[Path, InputError]]:
+    """What each SEG and RTSTRUCT says of itself; and those that are damaged, with what is wrong."""
+    ties: list[Tie] = []
+    damaged: dict[Path, InputError] = {}
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and path.name[0] not in "._"):
+        try:
+            tie = None if structures_kind(path) is None else read_tie(path)
+        except InputError as problem:
+            damaged[path] = problem
+            continue
+        if tie is not None and tie.names:
+            ties.append(tie)
+        elif tie is not None:
+            damaged[path] = ReadError("This SEG or RTSTRUCT holds no structure", where=path)
+    return ties, damaged
+
+
+def _of_damaged(
+    damaged: Mapping[Path, InputError], pairs: Sequence[tuple[Tie, Stack]], found: Found
+) -> list[tuple[Tie, Stack]]:
+    """What cannot be read is taken for the structures of the series that lies nearest: `check` names it then.
+
+    Raises:
+        InputError: what is wrong with it, where no series or several could be the one.
+    """
+    held = {id(stack) for _, stack in pairs}
+    free = [stack for stack in found.stacks if id(stack) not in held]
+    lost = []
+    for path, problem in damaged.items():
+        near = nearest(path, free)
+        if len(near) != 1:
+            raise problem
+        lost.append((Tie(path, (), (), frozenset(), frozenset(), ""), near[0]))
+    return lost
 
 
 def _only(tie: Tie, found: Found, root: Path) -> Stack:
@@ -124,6 +162,7 @@ def _case(name: str, tie: Tie | None, stack: Stack, stacks: Sequence[Stack], lab
         label=None if tie is None else tie.path,
         patient=f"p-{hashlib.sha256(patient.encode()).hexdigest()[:12]}",
         annotated=None if labels is None or known == labels.names else known,
+        metadata=((MODALITY, stack.series.modality),) if stack.series.modality else (),
     )
 
 

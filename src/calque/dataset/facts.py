@@ -159,7 +159,11 @@ def inspect(case: Case, dataset: Dataset) -> CaseFacts:
 def _masks(case: Case, dataset: Dataset) -> tuple[tuple[FileFacts, ...], NDArray[np.unsignedinteger] | None]:
     """Facts of each mask, and one map of what is marked; None where there is none that could be read."""
     if case.label is not None:
-        if is_structures(case.label):
+        try:
+            drawn = is_structures(case.label)
+        except InputError as problem:
+            return (FileFacts(case.label, problem=problem),), None
+        if drawn:
             facts, marked = _structures(case, case.label, dataset)
         else:
             facts, marked = _mask(case.label, dataset.rule.coding)

@@ -109,6 +109,10 @@ _STRUCTURES = {
         "The case has no structure for a class",
         "say in the column `stored` how it is called there, or in `annotated` what was looked for",
     ),
+    "modalities-mixed": _warning(
+        "The series are of several modalities, and are treated as if they were of one",
+        "learn from one at a time: keep its rows of `calque dataset init`",
+    ),
     "structure-gaps": _warning(
         "A structure is drawn on slices with others between them that it misses; nothing is interpolated",
         "see whether slices were left out, and draw them",

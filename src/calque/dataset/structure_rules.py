@@ -1,15 +1,29 @@
-"""What is asked of masks that are DICOM SEG or RTSTRUCT."""
+"""What is asked of folders of DICOM, and of masks that are DICOM SEG or RTSTRUCT."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from calque.dataset.facts import CaseFacts, FileFacts
 from calque.dataset.findings import Finding, finding
 from calque.dataset.model import Dataset
 from calque.io.dicom.labelling import JOINED
 
+MODALITY = "modality"
+"""Metadata of cases in folders of DICOM."""
+
 _SHOWN = 8
+
+
+def modalities(facts: Sequence[CaseFacts], dataset: Dataset) -> Iterator[Finding]:
+    """Scans of one modality: the one channel of a series is normalised in one way."""
+    if dataset.layout != "dicom":
+        return
+    seen = Counter(dict(fact.case.metadata).get(MODALITY, "none") for fact in facts)
+    if len(seen) > 1:
+        shown = ", ".join(f"{name}: {number} cases" for name, number in sorted(seen.items()))
+        yield finding("modalities-mixed", expected="one modality", got=shown)
 
 
 def structures(facts: CaseFacts, dataset: Dataset) -> Iterator[Finding]:

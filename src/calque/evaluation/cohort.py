@@ -43,6 +43,7 @@ class Rules:
         resample: whether a prediction on another grid is brought onto that of the truth; else it is an error.
         probabilities: folder of `case_probabilities.npy`, `.npz` or nnU-Net's `case.npz`; adds ece and brier.
         coding: what the truth's files store in place of label values.
+        structures: of a DICOM SEG or RTSTRUCT these alone; empty: all. Of use without `labels`.
         priority: of structures that overlap in a DICOM SEG or RTSTRUCT: the first of these names wins.
     """
 
@@ -52,6 +53,7 @@ class Rules:
     resample: bool = False
     probabilities: Path | None = None
     coding: Coding = PLAIN
+    structures: tuple[str, ...] = ()
     priority: tuple[str, ...] = ()
 
 
@@ -111,7 +113,7 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     subjects = listed if groups is None else read_subjects(groups)
     if labels is None:
         labels, beside = _labels_beside(Path(truth))
-        rules = replace(rules, coding=beside.coding, priority=beside.priority)
+        rules = replace(rules, coding=beside.coding, priority=rules.priority or beside.priority)
     _require_sense(rules, labels)
     known = (
         (subjects.patients if subjects else {}) | (listed.patients if listed else {}) | dict(patients or {})
@@ -225,7 +227,7 @@ def _read_pair(job: Job, labels: Labels | None, rules: Rules) -> tuple[LabelMap,
     A DICOM SEG or RTSTRUCT is placed on the other one's grid, exactly: a SEG's own grid ends where its frames
     do, and what was predicted beyond must count. Its names are those of the values in the other one.
     """
-    choice = Choice(priority=rules.priority)
+    choice = Choice(rules.structures, rules.priority)
     if not is_structures(job.truth):
         truth = read_labels(job.truth, labels, rules.coding)
         return truth, read_labels(job.predicted, labels, reference=truth.grid, choice=choice)

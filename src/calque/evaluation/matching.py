@@ -14,6 +14,7 @@ from calque.io.reading import is_structures
 ARCHIVE = ".npz"
 """Of probabilities, beside a mask of the same name as nnU-Net writes them."""
 
+_OBJECTS = (".seg.dcm", ".labelmap.dcm", ".rtstruct.dcm")  # what follows the name of a case
 _BESIDE = ("_overlay", "_probabilities")  # what lies beside the mask of a case
 
 
@@ -87,10 +88,10 @@ def masks(folder: Path) -> dict[str, Path]:
         InputError: two files of one name, or none at all.
     """
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and _holds_mask(path)]
-    stems = {stem_of(path) for path in files if suffix_of(path) != ARCHIVE}
+    stems = {_case_of(path) for path in files if suffix_of(path) != ARCHIVE}
     found: dict[str, Path] = {}
     for path in files:
-        case = stem_of(path)
+        case = _case_of(path)
         if any(case.removesuffix(end) in stems - {case} for end in _BESIDE):
             continue
         if suffix_of(path) == ARCHIVE and case in stems:
@@ -101,6 +102,14 @@ def masks(folder: Path) -> dict[str, Path]:
     if not found:
         raise InputError("This folder holds no mask", where=folder, expected=f"files in {', '.join(FORMATS)}")
     return found
+
+
+def _case_of(path: Path) -> str:
+    """The name without its suffix; of "a.seg.dcm", as `predict` writes it, "a"."""
+    for end in _OBJECTS:
+        if path.name.lower().endswith(end):
+            return path.name[: -len(end)]
+    return stem_of(path)
 
 
 def _holds_mask(path: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from calque.errors import ReadError, ResourceError
-from calque.io.dicom.source import as_source, files_of
+from calque.io.dicom.source import content_of
 from calque.prediction.options import PredictOptions
 from calque.value import Value
 
@@ -111,12 +111,9 @@ def hash_files(paths: Sequence[Path]) -> str:
 
 def _files(paths: Sequence[Path], found: hashlib._Hash) -> Iterator[Path]:
     for path in paths:
-        if path.is_file() and path.suffix.lower() != ".zip":
-            yield path
-        else:
-            source = as_source(path)
-            found.update(f"@{source and source.wanted}".encode())  # several volumes may share their files
-            yield from files_of(path)
+        volume, files = content_of(path)
+        found.update(volume.encode())  # several volumes may share their files
+        yield from files
 
 
 def options_key(options: PredictOptions, *facts: object) -> str:

@@ -33,6 +33,7 @@ from calque.dataset.model import PLAIN_RULE, MaskRule
 from calque.errors import DatasetError, InputError, ReadError
 from calque.geometry import Box, Grid, Shape
 from calque.io.atomic import atomic_path, write_text_atomic
+from calque.io.dicom.source import content_of
 from calque.planning.model import Plan
 from calque.preparation.model import Placement, Prepared, PreparedCase
 from calque.value import Value
@@ -250,10 +251,13 @@ def _write_array(path: Path, array: NDArray[np.generic]) -> None:
 
 def _hash(path: Path) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as problem:
-        raise ReadError("Cannot read this file", where=path, got=problem.strerror) from None
+    volume, files = content_of(path)
+    digest.update(volume.encode())  # several volumes may share their files
+    for part in files:
+        try:
+            with part.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        except OSError as problem:
+            raise ReadError("Cannot read this file", where=part, got=problem.strerror) from None
     return digest.digest()

@@ -13,9 +13,11 @@ from calque.dataset.model import MaskRule
 from calque.dataset.reading import read_mask
 from calque.errors import InputError, ReadError
 from calque.evaluation import Scores, summarise
+from calque.evaluation.matching import masks
 from calque.evaluation.scores import Failure, Findings
 from calque.image import LabelMap
 from calque.io import read_labels, stem_of, suffix_of
+from calque.io.dicom.source import as_source
 from calque.labels import Labels
 from calque.planning import Plan
 
@@ -88,8 +90,8 @@ def from_scores(
         raise InputError("Pictures need both masks", expected="truth and predicted, and perhaps images")
     files: dict[str, CaseFiles] = {}
     if truth is not None and predicted is not None:
-        wanted, guessed = _by_stem(truth), _by_stem(predicted)
-        scans = _by_stem(images) if images is not None else {}
+        wanted, guessed = _masks(truth), _masks(predicted)
+        scans = _scans(images) if images is not None else {}
         for case in (c.case for c in scores.cases):
             if case in wanted and case in guessed:
                 files[case] = CaseFiles(wanted[case], guessed[case], _scan(case, scans))
@@ -171,11 +173,20 @@ def _together(scores: list[Scores]) -> Scores:
     )
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _masks(place: Path) -> dict[str, Path]:
+    """Case -> mask, in any format that can be scored."""
+    if not place.exists():
+        raise ReadError("There is nothing here", where=place)
+    return masks(place) if place.is_dir() else {stem_of(place): place}
+
+
+def _scans(folder: Path) -> dict[str, Path]:
+    """Case -> scan: files, and folders of DICOM."""
     if not folder.exists():
         raise ReadError("There is nothing here", where=folder)
     paths = sorted(folder.iterdir()) if folder.is_dir() else [folder]
-    return {stem_of(path): path for path in paths if suffix_of(path)}
+    files = {stem_of(path): path for path in paths if suffix_of(path) and path.is_file()}
+    return {path.name: path for path in paths if path.is_dir() and as_source(path) is not None} | files
 
 
 def _scan(case: str, scans: Mapping[str, Path]) -> tuple[Path, ...]:

@@ -133,6 +133,7 @@ FRENCH_KINDS: dict[str, tuple[str, str]] = {
     "structures-by-geometry": ("Les références aux images ne mènent nulle part ; les structures sont placées par leur position", "les regarder sur l’image"),
     "structures-overlap": ("Des structures se recouvrent, et rien ne dit laquelle l’emporte", "le dire dans la colonne `priority`, ou ajouter une classe"),
     "structure-missing": ("Le cas n’a pas de structure pour une classe", "dire dans la colonne `stored` son nom ici, ou dans `annotated` ce qui a été cherché"),
+    "modalities-mixed": ("Les séries sont de plusieurs modalités, traitées comme une seule", "apprendre d’une à la fois : garder ses lignes de `calque dataset init`"),
     "structure-gaps": ("Une structure manque sur des coupes entre d’autres ; rien n’est interpolé", "voir si des coupes ont été oubliées, et les dessiner"),
     "structure-empty": ("Une structure n’entoure aucun voxel", "voir si elle était voulue : points et lignes n’entourent rien"),
     "contours-ambiguous": ("Des contours d’une structure se croisent, ou existent deux fois", "les regarder, et les redessiner"),

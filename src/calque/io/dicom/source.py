@@ -120,6 +120,15 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(item.path for item in stack_of(path).slices))
 
 
+def content_of(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """What tells one scan from another: which volume of a DICOM source is meant, and the files that hold it.
+
+    A file that is no DICOM source, or is not there, is itself.
+    """
+    source = None if path.is_file() and path.suffix.lower() != ".zip" else as_source(path)
+    return ("", (path,)) if source is None else (f"@{source.wanted}", files_of(path))
+
+
 def series_paths(base: Path, progress: Progress = SILENT) -> dict[str, Path]:
     """Name for outputs -> path, of every volume and picture of a source; also of what was refused.
 

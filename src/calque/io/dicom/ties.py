@@ -103,8 +103,13 @@ def tied_stacks(tie: Tie, stacks: Sequence[Stack]) -> tuple[Stack, ...]:
     if any(counts):
         return tuple(stack for stack, count in zip(own, counts, strict=True) if count == max(counts))
     near = [s for s in own if not tie.frames or s.series.frame_of_reference in {None, *tie.frames}]
-    steps = [_shared(tie.path, stack.slices[0].path) for stack in near]
-    return tuple(stack for stack, step in zip(near, steps, strict=True) if step == max(steps))
+    return nearest(tie.path, near)
+
+
+def nearest(path: Path, stacks: Sequence[Stack]) -> tuple[Stack, ...]:
+    """The stacks whose files share the most folders with a file."""
+    steps = [_shared(path, stack.slices[0].path) for stack in stacks]
+    return tuple(stack for stack, step in zip(stacks, steps, strict=True) if step == max(steps))
 
 
 def _shared(one: Path, other: Path) -> int:
