@@ -26,6 +26,7 @@ import peer_training as sides
 BATCH = 4
 COUNTS = (2, 8)  # steps unseen, steps timed
 PARTS = ("prepare", "step")
+_TIMING = 30.0  # seconds that comparing precisions may take
 
 
 def run(record: Callable[[str, object], None]) -> None:
@@ -91,7 +92,7 @@ def _same_network(places: dict[str, str], folder: Path) -> dict[str, object]:
     outputs = (len(made.channels), made.decoder.outputs)
     network = network_config(theirs.architecture, 3, outputs, path)
     z, y, x = theirs.patch_size
-    times = time_modes(network, (z, y, x), BATCH, find_machine(), float("inf"))
+    times = time_modes(network, (z, y, x), BATCH, find_machine(), _TIMING)
     precision, last = min(times, key=lambda mode: times[mode])
     changes = {
         "network": network, "patch": (z, y, x), "batch": BATCH, "precision": precision, "channels_last": last,

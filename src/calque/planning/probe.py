@@ -70,7 +70,8 @@ def time_modes(
     first = capable_mode(machine)
     modes: list[Mode] = [first]
     if machine.device != "cuda":
-        modes += [m for m in (("bf16", False), ("f32", True), ("f32", False), ("bf16", True)) if m != first]
+        near: tuple[Precision, ...] = ("bf16", "f32") if first[0] == "bf16" else ("f32", "bf16")
+        modes += [(p, last) for p in near for last in (True, False) if (p, last) != first]
     start = time.perf_counter()
     times: dict[Mode, float] = {}
     for mode in modes:
