@@ -20,7 +20,7 @@ from calque.geometry import Grid
 from calque.progress import Task
 
 from .building import GRID, edit, mask, msd, scan, write
-from .test_dicom import DRAWN
+from .test_dicom import DRAWN, MIXED
 
 
 def _image(root: Path, name: str = "c3") -> Path:
@@ -216,7 +216,7 @@ def _checked(root: Path) -> CheckReport:
 
 
 def test_every_kind_of_finding_is_provoked() -> None:
-    assert set(SPOILT) | set(DRAWN) == set(KINDS)
+    assert set(SPOILT) | set(DRAWN) | {MIXED} == set(KINDS)
 
 
 def test_a_sound_dataset_has_no_finding(tmp_path: Path) -> None:

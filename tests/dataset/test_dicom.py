@@ -73,6 +73,9 @@ def _broken(root: Path) -> None:
     draw(root, 1, {n: [contour(square(2, 1.5 + 4 * i, 4.5 + 4 * i))] for i, n in enumerate(structures(1))})
 
 
+MIXED = "modalities-mixed"
+"""Of a whole folder, not of a case."""
+
 DRAWN: dict[str, tuple[Callable[[Path], object], str]] = {
     # name of the finding: how to provoke it in patient P1, what the finding says
     "structures-by-geometry": (_broken, "2 of 2 planes"),
@@ -262,12 +265,12 @@ def test_damaged_structures_are_a_finding_and_the_rest_goes_on(tmp_path: Path) -
 def test_modalities_are_told_apart(tmp_path: Path) -> None:
     root = patients(tmp_path)
     assert open_dataset(root).channels == ("CT",)
-    assert not [f for f in check(open_dataset(root)).findings if f.name == "modalities-mixed"]
+    assert not [f for f in check(open_dataset(root)).findings if f.name == MIXED]
     shutil.rmtree(root / "P1" / "image")
     write_series(root / "P1" / "image", phantom(SHAPE, 1), modality="MR", series="s1", edit=of_patient(1))
     mixed = open_dataset(root)
     assert mixed.channels == ("image",)
-    (found,) = (f for f in check(mixed).findings if f.name == "modalities-mixed")
+    (found,) = (f for f in check(mixed).findings if f.name == MIXED)
     assert found.got == "CT: 2 cases, MR: 1 cases"
 
 

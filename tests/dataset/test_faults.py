@@ -15,8 +15,10 @@ from calque.dataset import check, open_dataset
 from calque.dataset.kinds import KINDS
 from calque.phantoms import write_phantoms
 
-PROVOKED_ELSEWHERE = {"not-annotated", "burned-in-text", "channels-resampled"}
-"""Not damage to a NIfTI case: see test_checking.py."""
+from .test_dicom import DRAWN, MIXED
+
+PROVOKED_ELSEWHERE = {"not-annotated", "burned-in-text", "channels-resampled", MIXED, *DRAWN}
+"""Not damage to a NIfTI case: see test_checking.py and, for DICOM, test_dicom.py."""
 
 
 @pytest.fixture(scope="module")

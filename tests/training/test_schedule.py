@@ -23,7 +23,7 @@ def test_rise_plateau_fall(warmup: float, decay: float, points: list[float]) -> 
             assert s >= r
         if p >= max(warmup, 1 - decay):
             assert s <= r + 1e-12
-        if warmup <= p and q <= 1 - decay:
+        if warmup <= p and 1 - q >= decay:
             assert r == s == 1
 
 

@@ -80,11 +80,11 @@ def labels_of(ties: Sequence[Tie]) -> Labels:
     """
     named: dict[str, Label] = {}
     for tie in ties:
-        for name, colour in zip(tie.names, tie.colours, strict=True):
+        for name, colour, code in zip(tie.names, tie.colours, tie.codes, strict=True):
             if key_of(name) not in named:
                 value = len(named) + 1
                 named[key_of(name)] = Label(
-                    name=name, value=value, colour=colour or default_colour(value - 1)
+                    name=name, value=value, colour=colour or default_colour(value - 1), code=code
                 )
     if not named:
         raise DatasetError("The SEG and RTSTRUCT hold no structure", where=ties[0].path)

@@ -119,7 +119,7 @@ def _of_damaged(
         near = nearest(path, free)
         if len(near) != 1:
             raise problem
-        lost.append((Tie(path, (), (), frozenset(), frozenset(), ""), near[0]))
+        lost.append((Tie(path, (), (), (), frozenset(), frozenset(), ""), near[0]))
     return lost
 
 

@@ -168,7 +168,7 @@ def read_mask(
     return LabelMap(array, found.grid, labels)
 
 
-def marked_by(name: str, path: Path, image: Path) -> tuple[NDArray[np.bool_], Header]:
+def marked_by(name: str, path: Path, image: Path | None) -> tuple[NDArray[np.bool_], Header]:
     """(z, y, x): what the mask of one class marks, and its header.
 
     Of a SEG or RTSTRUCT that is the structure of the class's name, or the only one.
@@ -180,7 +180,7 @@ def marked_by(name: str, path: Path, image: Path) -> tuple[NDArray[np.bool_], He
     if not is_structures(path):
         volume = read_mask_volume(path)
         return label_values(volume, path) > 0, volume.header
-    structures = read_structures(path, as_reference(image))
+    structures = read_structures(path, None if image is None else as_reference(image))
     only = structures.names[0] if len(structures.names) == 1 else name
     found = label(structures, path, None, Choice(structures=(only,))).label_map
     return found.array > 0, Header(found.grid, 1, found.array.dtype)
@@ -194,7 +194,7 @@ def _merged(case: Case, labels: Labels, rule: MaskRule) -> LabelMap:
     parts = sorted(case.parts, key=lambda part: -order.get(part[0], len(order)))
     array: NDArray[np.unsignedinteger] | None = None
     for name, path in parts:
-        here, own = marked_by(name, path, case.images[0])
+        here, own = marked_by(name, path, case.images[0] if case.images else None)
         if array is None:
             first, header = path, own
             array = np.zeros(here.shape, dtype=labels.dtype)

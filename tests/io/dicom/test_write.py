@@ -443,3 +443,15 @@ def test_calque_reads_what_it_wrote(stack: Stack, tmp_path: Path, kind: str) -> 
     read = read_labels(file, LABELS, reference=tmp_path / "ct")
     assert np.array_equal(read.array, truth.array)
     assert read.grid.isclose(truth.grid)
+
+
+def test_codes_come_back_and_private_ones_are_none(stack: Stack, tmp_path: Path) -> None:
+    """Type, side and region alike; a label without a code is written with a private one: it says nothing."""
+    file = tmp_path / "coded.dcm"
+    write_seg(_label_map(stack.grid), stack, file, MODEL)
+    back = read_labels(file).labels
+    assert {c.name: c.code for c in back.classes} == {c.name: c.code for c in LABELS.classes}
+    assert any(c.code is not None for c in back.classes)
+    plain = LabelMap(_label_map(stack.grid).array, stack.grid, PLAIN)
+    write_seg(plain, stack, tmp_path / "plain.dcm", MODEL)
+    assert {c.code for c in read_labels(tmp_path / "plain.dcm").labels.classes} == {None}

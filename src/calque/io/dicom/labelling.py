@@ -175,7 +175,7 @@ def _derived(structures: Structures, where: Path, choice: Choice) -> Labelled:
         raise LabelError("There is no structure here", where=where)
     labels = Labels(
         classes=tuple(
-            Label(name=item.name, value=item.number, colour=item.colour or default_colour(k))
+            Label(name=item.name, value=item.number, colour=item.colour or default_colour(k), code=item.code)
             for k, item in enumerate(chosen)
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from calque.errors import InputError, LabelError, ReadError
 from calque.io.dicom.objects import lab_colour, read_object, understood
 from calque.io.dicom.placing import Places, to_grid
+from calque.io.dicom.read_codes import segment_code
 from calque.io.dicom.seg_frames import Pixels, frames_of, lattice
 from calque.io.dicom.structures import (
     Note,
@@ -80,16 +82,12 @@ def _read(seg: Dataset, path: Path, reference: Reference | None, threshold: floa
             if plane is not None:
                 planes[number].append(plane)
     names = unique_names([str(s.get("SegmentLabel", "")) for s in segments.values()], list(segments))
-    items = tuple(
-        Structure(
-            name,
-            number,
-            lab_colour(segment.get("RecommendedDisplayCIELabValue")),
-            *from_planes(planes[number]),
-        )
-        for name, (number, segment) in zip(names, segments.items(), strict=True)
-    )
-    own = Structures(grid, items, tuple(_notes(seg, items, threshold)))
+    items = []
+    for name, (number, segment) in zip(names, segments.items(), strict=True):
+        colour = lab_colour(segment.get("RecommendedDisplayCIELabValue"))
+        box, voxels = from_planes(planes[number])
+        items.append(Structure(name, number, colour, box, voxels, segment_code(segment)))
+    own = Structures(grid, tuple(items), tuple(_notes(seg, items, threshold)))
     if reference is None:
         return own
     moved = to_grid(own, reference.grid, path)
@@ -144,7 +142,7 @@ def _labelled(
     return {value: raw == value for value in found}
 
 
-def _notes(seg: Dataset, items: tuple[Structure, ...], threshold: float) -> list[Note]:
+def _notes(seg: Dataset, items: Sequence[Structure], threshold: float) -> list[Note]:
     notes = []
     empty = [item.name for item in items if item.box is None]
     if empty:

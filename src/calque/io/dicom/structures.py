@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from calque.geometry import Box, Grid
 from calque.io.dicom.model import Stack
 from calque.labels import Colour
+from calque.terminology import Code
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Structure:
         name: unique in its object.
         number: its value in label maps, from 1: SegmentNumber, or its place in the structure set.
         colour: as the object recommends; None where it does not.
+        code: what it is, where the object says so in a code that others know.
         box: where its voxels are on the grid; None where it has none.
         mask: of the shape of `box`.
     """
@@ -57,6 +59,7 @@ class Structure:
     colour: Colour | None
     box: Box | None = None
     mask: NDArray[np.bool_] | None = None
+    code: Code | None = None
 
     @property
     def voxels(self) -> int:

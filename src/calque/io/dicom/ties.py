@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from calque.errors import ReadError
 from calque.io.dicom.model import Stack
 from calque.io.dicom.objects import lab_colour, read_object, rgb_colour, structures_kind, understood
+from calque.io.dicom.read_codes import segment_code
 from calque.io.dicom.structures import unique_names
 from calque.labels import BACKGROUND, Colour
+from calque.terminology import Code
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -27,6 +29,7 @@ class Tie:
         path: the file.
         names: of its structures, as `read_structures` has them.
         colours: of its structures; None where none is recommended.
+        codes: of its structures; None where none is said.
         frames: UIDs of frames of reference.
         instances: SOPInstanceUIDs that it refers to.
         patient: PatientID; never shown or logged.
@@ -35,6 +38,7 @@ class Tie:
     path: Path
     names: tuple[str, ...]
     colours: tuple[Colour | None, ...]
+    codes: tuple[Code | None, ...]
     frames: frozenset[str]
     instances: frozenset[str] = field(repr=False)
     patient: str = field(repr=False)
@@ -52,6 +56,7 @@ def read_tie(path: Path) -> Tie:
     data = read_object(path, pixels=False)
     with understood(path, kind):
         names, colours = _segments(data) if kind == "SEG" else _rois(data)
+        codes = _codes(data) if kind == "SEG" else [None] * len(names)
         frames = {str(data.get("FrameOfReferenceUID", ""))}
         frames |= {
             str(roi.get("ReferencedFrameOfReferenceUID", ""))
@@ -61,6 +66,7 @@ def read_tie(path: Path) -> Tie:
             path,
             tuple(names),
             tuple(colours),
+            tuple(codes),
             frozenset(frames - {""}),
             frozenset(_references(data)),
             str(data.get("PatientID", "")),
@@ -73,6 +79,10 @@ def _segments(data: Dataset) -> tuple[list[str], list[Colour | None]]:
         [str(s.get("SegmentLabel", "")) for s in items], [int(s.SegmentNumber) for s in items]
     )
     return names, [lab_colour(s.get("RecommendedDisplayCIELabValue")) for s in items]
+
+
+def _codes(data: Dataset) -> list[Code | None]:
+    return [segment_code(s) for s in data.SegmentSequence if int(s.SegmentNumber) != BACKGROUND]
 
 
 def _rois(data: Dataset) -> tuple[list[str], list[Colour | None]]:
