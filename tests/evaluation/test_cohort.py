@@ -9,6 +9,8 @@ import pytest
 
 from calque.errors import CalqueError, GeometryError, InputError, ReadError
 from calque.evaluation import Rules, evaluate, score_case
+from calque.evaluation.cohort import suited_workers
+from calque.evaluation.matching import Job
 from calque.evaluation.volumes import agreements
 from calque.geometry import Grid
 from calque.image import LabelMap
@@ -267,3 +269,16 @@ def test_a_region_with_a_class_that_was_not_annotated_is_unknown():
     score = score_case(label_map(cube(2, 6), labels), label_map(cube(2, 6), labels), annotated=("organ",))
     states = {name: found.state for name, found in score.classes.items()}
     assert states == {"organ": "present", "lesion": "unknown", "all": "unknown"}
+
+
+def test_small_masks_are_scored_by_one_thread(tmp_path):
+    """After the first file that can be read; where none can, each processor has a thread."""
+    small, large, sick = (tmp_path / f"{name}.nii.gz" for name in ("small", "large", "sick"))
+    write_labels(label_map(cube(2, 6)), small)
+    wide = np.zeros((64, 64, 65), np.uint8)
+    write_labels(LabelMap(wide, Grid.from_parts(wide.shape, (1, 1, 1)), LABELS), large)
+    sick.write_bytes(b"no mask")
+    jobs = {path.stem: Job("a", "a", path, path) for path in (small, large, sick)}
+    assert suited_workers([jobs["sick.nii"], jobs["small.nii"]]) == 1
+    assert suited_workers([jobs["large.nii"], jobs["small.nii"]]) is None
+    assert suited_workers([jobs["sick.nii"]]) is None

@@ -80,7 +80,9 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Steps of training, in pl
 Memory = Annotated[
     int | None, typer.Option(parser=parse_size, metavar="SIZE", help="Memory that may be used: 8GB.")
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads; by default one for each processor.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Threads; by default what pays, at most one a processor.")
+]
 Patients = Annotated[
     str | None,
     typer.Option(

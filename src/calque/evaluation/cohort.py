@@ -22,7 +22,7 @@ from calque.evaluation.scores import Bootstrap, CaseScore, Failure, Findings, Sc
 from calque.evaluation.subjects import read_subjects
 from calque.evaluation.summary import summarise
 from calque.image import LabelMap
-from calque.io import read_labels
+from calque.io import read_header, read_labels
 from calque.io.dicom.labelling import Choice
 from calque.io.reading import is_structures
 from calque.labels import PLAIN, Coding, Labels
@@ -30,6 +30,11 @@ from calque.ops.regrid import regrid_labels
 from calque.ops.skeleton import skeleton
 from calque.parallel import map_bounded
 from calque.progress import SILENT, Progress
+
+_SMALL = 2**18
+"""Voxels; with fewer, one thread is quicker than two (docs/log.md)."""
+
+_LOOKED_AT = 8  # pairs, of which the first readable one tells
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
         groups: a CSV file with a column case or patient; every further column makes subgroups, but annotated:
             the classes that were looked for in a case, with ; between them. Others are not scored there.
         bootstrap: how intervals are made.
-        workers: cases at a time; memory holds two masks for each.
+        workers: cases at a time; memory holds two masks for each. None: `suited_workers`.
         progress: told of each case.
 
     Raises:
@@ -169,6 +174,19 @@ def _require_known(looked: Mapping[str, Sequence[str]], labels: Labels | None) -
         )
 
 
+def suited_workers(jobs: Sequence[Job]) -> int | None:
+    """1 where masks are small, after the first one that can be read; None, a thread for each processor, else.
+
+    Most of the work on a small mask is Python's own, and threads only take the interpreter from each other.
+    """
+    for job in jobs[:_LOOKED_AT]:
+        try:
+            return 1 if read_header(job.truth).grid.voxels < _SMALL else None
+        except InputError:
+            continue  # it is named when it is scored
+    return None
+
+
 def _score_all(
     jobs: Sequence[Job],
     labels: Labels | None,
@@ -178,6 +196,7 @@ def _score_all(
     progress: Progress,
 ) -> tuple[list[_Scored], tuple[Failure, ...]]:
     """Every pair, on threads; raises the first error where all failed."""
+    workers = workers or suited_workers(jobs)
     scored: list[_Scored] = []
     failed: list[Failure] = []
     first: CalqueError | None = None
