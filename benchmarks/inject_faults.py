@@ -23,7 +23,7 @@ from benchmarks.faults import DAMAGES, WHOLE
 from benchmarks.harness import machine
 
 from calque.dataset import Case, CheckReport, Dataset, check, open_dataset
-from calque.dataset.repair import repair
+from calque.dataset.doctor.repair import repair
 from calque.io import read_volume
 
 ROUND = 5

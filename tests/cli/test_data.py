@@ -9,7 +9,7 @@ import pytest
 from tests.dataset.building import mask, msd, write
 
 from calque.cli.app import run
-from calque.dataset.kinds import KINDS
+from calque.dataset.doctor.kinds import KINDS
 from calque.dataset.public import PUBLIC
 
 

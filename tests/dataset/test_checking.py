@@ -15,7 +15,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
 from calque.dataset import CheckReport, check, open_dataset
-from calque.dataset.kinds import KINDS
+from calque.dataset.doctor.kinds import KINDS
 from calque.geometry import Grid
 from calque.progress import Task
 

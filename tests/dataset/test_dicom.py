@@ -14,8 +14,8 @@ from tests.support.dicom_series import oblique, phantom, uid, write_series
 from tests.support.dicom_structures import Points, contour, write_rtstruct, write_seg
 
 from calque.dataset import check, init_manifest, open_dataset
-from calque.dataset.kinds import KINDS
-from calque.dataset.manifest import labels_beside
+from calque.dataset.doctor.kinds import KINDS
+from calque.dataset.layouts.manifest import labels_beside
 from calque.dataset.reading import read_mask, read_scan
 from calque.errors import DatasetError, InputError, LabelError
 from calque.io import write_labels

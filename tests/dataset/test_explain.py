@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from calque.dataset.explain import explain, pages
-from calque.dataset.kinds import KINDS
+from calque.dataset.doctor.explain import explain, pages
+from calque.dataset.doctor.kinds import KINDS
 from calque.errors import InputError
 
 SECTIONS = ["What was found", "Why it matters", "What to do", "Repair"]

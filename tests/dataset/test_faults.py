@@ -12,7 +12,7 @@ from benchmarks.faults import DAMAGES, WHOLE
 from benchmarks.inject_faults import inject, inject_whole, known
 
 from calque.dataset import check, open_dataset
-from calque.dataset.kinds import KINDS
+from calque.dataset.doctor.kinds import KINDS
 from calque.phantoms import write_phantoms
 
 from .test_dicom import DRAWN, MIXED

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calque.dataset import check, open_dataset
-from calque.dataset.mending import MENDERS, orthonormal
-from calque.dataset.repair import RepairResult, repair
+from calque.dataset.doctor.remedies import MENDERS, orthonormal
+from calque.dataset.doctor.repair import RepairResult, repair
 from calque.errors import InputError, ResourceError
 from calque.geometry import Grid
 from calque.io import read_volume
@@ -180,7 +180,7 @@ def test_an_interrupted_repair_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     root = msd(tmp_path / "data", cases=12)
     for name in ("c1", "c2", "c3"):
         write(_mask(root, name), mask(int(name[1])).astype("f4"))
-    from calque.dataset import repair as module
+    from calque.dataset.doctor import repair as module
 
     whole, done = module.mend, []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calque.dataset.findings import CheckReport, finding
+from calque.dataset.doctor.findings import CheckReport, finding
 from calque.evaluation import score_case, summarise
 from calque.geometry import Grid
 from calque.image import Image, LabelMap

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from tests.dataset.building import edit, mask, msd, scan, write
 
 from calque.dataset import check, open_dataset
-from calque.dataset.kinds import KINDS
+from calque.dataset.doctor.kinds import KINDS
 from calque.dataset.model import Case, Dataset
 from calque.errors import InputError
 from calque.geometry import Grid

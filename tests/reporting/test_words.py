@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from calque.dataset.findings import KINDS
+from calque.dataset.doctor.findings import KINDS
 from calque.evaluation import METRICS
 from calque.nets import BUILDERS
 from calque.reporting.numbers import duration, figure, number, percent

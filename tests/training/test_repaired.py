@@ -10,7 +10,7 @@ from benchmarks.faults import DAMAGES
 from tests.training.runs import TWO_FOLDS, assert_same_weights, plan_for
 
 from calque.dataset import check, open_dataset
-from calque.dataset.repair import repair
+from calque.dataset.doctor.repair import repair
 from calque.phantoms import write_phantoms
 from calque.planning import Schedule
 from calque.preparation import Store

@@ -28,7 +28,7 @@ from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
     from calque.dataset import CheckReport, Dataset
-    from calque.dataset.repair import RepairResult
+    from calque.dataset.doctor.repair import RepairResult
     from calque.planning import Plan
 
 _CASES_SHOWN = 5
@@ -72,7 +72,7 @@ def check(
     if fix is None:
         screen.json(found)
     else:
-        from calque.dataset.repair import repair
+        from calque.dataset.doctor.repair import repair
 
         made = repair(dataset, fix, report=found, copy=copy, workers=workers, progress=screen.progress)
         show_repairs(screen, made)

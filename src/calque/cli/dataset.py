@@ -40,7 +40,7 @@ def init(
     [dim]Example: calque dataset init scans/ -o manifest.csv[/dim]
     """
     from calque.dataset import init_manifest
-    from calque.dataset.manifest import MANIFEST_CSV
+    from calque.dataset.layouts.manifest import MANIFEST_CSV
 
     screen = Screen(json)
     written = init_manifest(folder, output or folder / MANIFEST_CSV, patient_pattern=patients, force=force)

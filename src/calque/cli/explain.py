@@ -18,8 +18,8 @@ def explain(
 
     [dim]Example: calque explain mask-misplaced[/dim]
     """
-    from calque.dataset.explain import explain as page
-    from calque.dataset.kinds import KINDS
+    from calque.dataset.doctor.explain import explain as page
+    from calque.dataset.doctor.kinds import KINDS
 
     screen = Screen(json)
     if name is None:

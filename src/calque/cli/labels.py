@@ -133,7 +133,7 @@ def _write(target: Path, labels: Labels, output: Path | None) -> Path:
         Model.load(target).with_labels(labels).save(written)
         return written
     from calque.dataset import open_dataset
-    from calque.dataset.manifest import MANIFEST_CSV, write_label_table
+    from calque.dataset.layouts.manifest import MANIFEST_CSV, write_label_table
 
     dataset = open_dataset(target)
     if dataset.layout != "manifest" or output is not None:

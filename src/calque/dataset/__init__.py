@@ -1,9 +1,9 @@
 """Where the files of a dataset lie, how they are split, and what is wrong with them."""
 
-from calque.dataset.checking import check
-from calque.dataset.findings import CheckReport, Finding
+from calque.dataset.doctor.checking import check
+from calque.dataset.doctor.findings import CheckReport, Finding
 from calque.dataset.init import init_manifest
-from calque.dataset.layouts import open_dataset
+from calque.dataset.layouts.recognise import open_dataset
 from calque.dataset.model import Case, Dataset
 from calque.dataset.splits import Fold, holdout, kfold
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calque.dataset.dicom import sketch
-from calque.dataset.gather import by_stem, case_ids, named, readable_below
-from calque.dataset.layouts import open_dataset
-from calque.dataset.manifest import Written, labels_beside, write_manifest, write_sketch
+from calque.dataset.layouts.dicom import sketch
+from calque.dataset.layouts.gather import by_stem, case_ids, named, readable_below
+from calque.dataset.layouts.manifest import Written, labels_beside, write_manifest, write_sketch
+from calque.dataset.layouts.recognise import open_dataset
 from calque.dataset.model import Case
 from calque.errors import DatasetError, InputError
 from calque.io import stem_of

@@ -52,6 +52,11 @@ class Case:
     metadata: tuple[tuple[str, str], ...] = ()
 
     @property
+    def reference(self) -> Path | None:
+        """The image on whose grid its mask lies; None for a case that is a mask alone."""
+        return self.images[0] if self.images else None
+
+    @property
     def masks(self) -> tuple[Path, ...]:
         """The files that hold its mask."""
         return (*((self.label,) if self.label else ()), *(path for _, path in self.parts))

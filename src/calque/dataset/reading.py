@@ -149,7 +149,7 @@ def read_mask(
     """
     if case.label is not None:
         found = read_labels(
-            case.label, labels, rule.coding, reference=case.images[0], choice=Choice(priority=rule.priority)
+            case.label, labels, rule.coding, reference=case.reference, choice=Choice(priority=rule.priority)
         )
     elif case.parts:
         found = _merged(case, labels, rule)
@@ -194,7 +194,7 @@ def _merged(case: Case, labels: Labels, rule: MaskRule) -> LabelMap:
     parts = sorted(case.parts, key=lambda part: -order.get(part[0], len(order)))
     array: NDArray[np.unsignedinteger] | None = None
     for name, path in parts:
-        here, own = marked_by(name, path, case.images[0] if case.images else None)
+        here, own = marked_by(name, path, case.reference)
         if array is None:
             first, header = path, own
             array = np.zeros(here.shape, dtype=labels.dtype)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from calque.dataset.manifest import MANIFEST_CSV, labels_beside, read_label_table
+from calque.dataset.layouts.manifest import MANIFEST_CSV, labels_beside, read_label_table
+from calque.dataset.layouts.msd import MANIFEST, read_manifest_labels
 from calque.dataset.model import PLAIN_RULE, MaskRule
-from calque.dataset.msd import MANIFEST, read_manifest_labels
 from calque.errors import CalqueError, InputError
 from calque.evaluation.case import Tolerance, score_case, targets, tolerance_by_target
 from calque.evaluation.groups import with_groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calque.dataset.msd import labels_of
+from calque.dataset.layouts.msd import labels_of
 from calque.errors import DatasetError, ModelError
 from calque.heads import Head
 from calque.interop.foreign import DatasetJson

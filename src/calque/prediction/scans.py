@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calque.dataset.gather import named
+from calque.dataset.layouts.gather import named
 from calque.errors import CalqueError, InputError, ReadError
 from calque.io import read_header, stem_of, suffix_of
 from calque.io.dicom import find_stacks

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from calque.dataset import Case
-from calque.dataset.facts import digest_of
+from calque.dataset.doctor.facts import digest_of
 from calque.dataset.model import PLAIN_RULE, MaskRule
 from calque.errors import DatasetError, InputError, ReadError
 from calque.geometry import Box, Grid, Shape

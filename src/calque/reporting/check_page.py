@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from calque import __version__
-from calque.dataset.findings import CheckReport, Finding
-from calque.dataset.kinds import KINDS
+from calque.dataset.doctor.findings import CheckReport, Finding
+from calque.dataset.doctor.kinds import KINDS
 from calque.dataset.model import Dataset
 from calque.io import write_text_atomic
 from calque.parallel import map_bounded

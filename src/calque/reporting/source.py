@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calque.dataset import Case
-from calque.dataset.findings import CheckReport
+from calque.dataset.doctor.findings import CheckReport
 from calque.dataset.model import MaskRule
 from calque.dataset.reading import read_mask
 from calque.errors import InputError, ReadError

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from calque.dataset.kinds import KINDS
+from calque.dataset.doctor.kinds import KINDS
 from calque.errors import InputError
 
 _ENGLISH = {

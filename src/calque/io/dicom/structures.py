@@ -33,7 +33,7 @@ class Note:
     """Something that a reader of a label map should know.
 
     Args:
-        name: of the finding that `check` makes of it, in `calque.dataset.kinds`.
+        name: of the finding that `check` makes of it, in `calque.dataset.doctor.kinds`.
         what: in words, with figures.
     """
 

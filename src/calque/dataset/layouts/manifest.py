@@ -31,8 +31,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calque.dataset.derive import channels_from_files, labels_from_cases
-from calque.dataset.label_table import LABEL_COLUMNS, label_rows, parse_labels
+from calque.dataset.layouts.derive import channels_from_files, labels_from_cases
+from calque.dataset.layouts.label_table import LABEL_COLUMNS, label_rows, parse_labels
 from calque.dataset.model import Case, Dataset, MaskRule
 from calque.errors import DatasetError
 from calque.io import write_text_atomic

@@ -10,8 +10,8 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from calque.dataset.derive import labels_from_cases
-from calque.dataset.gather import ambiguous, readable_below, subfolders
+from calque.dataset.layouts.derive import labels_from_cases
+from calque.dataset.layouts.gather import ambiguous, readable_below, subfolders
 from calque.dataset.model import Case, Dataset, MaskRule
 from calque.errors import DatasetError
 from calque.io import stem_of

@@ -1,8 +1,7 @@
-"""What mends a finding: from the files of a case to new files, aside; the originals are never written to."""
+"""Remedies: a finding's name -> what mends it in one file of a case, written to a bench."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,12 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calque.dataset.checking import case_findings
-from calque.dataset.facts import inspect
-from calque.dataset.findings import Finding
-from calque.dataset.mask_rules import spread_map
+from calque.dataset.doctor.mask_rules import spread_map
+from calque.dataset.doctor.sniff import belies_its_name
 from calque.dataset.model import Case, Dataset
-from calque.dataset.sniff import belies_its_name
 from calque.errors import DatasetError
 from calque.geometry import Grid
 from calque.io import (
@@ -31,42 +27,6 @@ from calque.io import (
 )
 from calque.io.reading import to_label_values
 from calque.labels import BACKGROUND, present_values
-from calque.value import Value
-
-_ROUNDS = 12
-_BLOCK = 2**20
-
-
-class Repair(Value):
-    """One thing that was mended.
-
-    Args:
-        case: id.
-        finding: what was wrong.
-        file: the original file.
-        before: what was found.
-        after: what was done.
-        sha256: of the original file.
-        written: the file that replaces it; None where the case was left out.
-        sha256_after: of that file, in the end.
-    """
-
-    case: str
-    finding: str
-    file: Path
-    before: str
-    after: str
-    sha256: str
-    written: Path | None = None
-    sha256_after: str | None = None
-
-
-@dataclass(frozen=True)
-class Mended:
-    """A case whose `case` lists the new files, and what was done to them."""
-
-    case: Case
-    repairs: tuple[Repair, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,65 +54,6 @@ class Bench:
         return self.folder / kind / f"{case.id}{f'_{place:04d}' if several else ''}{ending}"
 
 
-def mend(case: Case, bench: Bench) -> Mended:
-    """Mend what can be mended in one case, one finding after the other, looking again after each.
-
-    Raises:
-        DatasetError: it does not come to an end, which is a fault of Calque.
-    """
-    made = Mended(case)
-    for _ in range(_ROUNDS):
-        facts = inspect(made.case, bench.dataset)
-        found = [f for f in case_findings(facts, bench.dataset) if f.repairable]
-        if not found:
-            break
-        first = min(found, key=lambda f: list(MENDERS).index(f.name))
-        made = _noted(made, case, first, bench)
-    else:
-        raise DatasetError("This case cannot be mended", where=case.id, got=found[0].name)
-    if bench.renumbered:
-        made = _renumbered(made, case, bench)
-    return replace(made, repairs=tuple(_sealed(repair) for repair in made.repairs))
-
-
-def _noted(made: Mended, original: Case, found: Finding, bench: Bench) -> Mended:
-    assert found.file is not None  # noqa: S101 - findings that are mended name a file
-    new, what, written = MENDERS[found.name](made.case, found.file, bench)
-    source = _origin(found.file, made.case, original)
-    repair = Repair(
-        case=original.id,
-        finding=found.name,
-        file=source,
-        before=found.got or found.what,
-        after=what,
-        sha256=sha256(source),
-        written=written,
-    )
-    # An earlier repair of the same file was written elsewhere if the suffix changed: all name the last one.
-    earlier = [r.model_copy(update={"written": written}) if r.file == source else r for r in made.repairs]
-    return Mended(new, (*earlier, repair))
-
-
-def _origin(file: Path, case: Case, original: Case) -> Path:
-    """The original of a file that may have been replaced already."""
-    pairs = [*zip(case.images, original.images, strict=True), *zip(case.masks, original.masks, strict=True)]
-    return dict(pairs)[file]
-
-
-def _sealed(repair: Repair) -> Repair:
-    after = None if repair.written is None else sha256(repair.written)
-    return repair.model_copy(update={"sha256_after": after})
-
-
-def sha256(path: Path) -> str:
-    """Of the file's bytes, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def swapped(case: Case, old: Path, new: Path) -> Case:
     """The case with another file in the place of one."""
     return replace(
@@ -174,9 +75,10 @@ def _suffix(case: Case, file: Path, bench: Bench) -> Mend:
     return swapped(case, file, target), f"the same bytes with the suffix {right}", target
 
 
-def _written(
+def written(
     case: Case, file: Path, bench: Bench, array: NDArray[np.generic], grid: Grid
 ) -> tuple[Case, Path]:
+    """An array in the place of a case's file: the case with the new file, and the file."""
     target = bench.place_for(case, file)
     writer = format_of(target).write
     if writer is None:
@@ -202,14 +104,14 @@ def _read(case: Case, file: Path) -> Volume:
 
 def _grey(case: Case, file: Path, bench: Bench) -> Mend:
     volume = read_mask_volume(file)
-    new, target = _written(case, file, bench, volume.array[:1], volume.header.grid)
+    new, target = written(case, file, bench, volume.array[:1], volume.header.grid)
     return new, "one of the equal channels", target
 
 
 def _integers(case: Case, file: Path, bench: Bench) -> Mend:
     volume = read_mask_volume(file)
     values = to_label_values(volume.array, file)
-    new, target = _written(case, file, bench, values, volume.header.grid)
+    new, target = written(case, file, bench, values, volume.header.grid)
     return new, f"the same values as {values.dtype}", target
 
 
@@ -219,11 +121,12 @@ def _divided(case: Case, file: Path, bench: Bench) -> Mend:
     change = spread_map(present_values(values), bench.dataset.labels.values)
     if change is None:
         raise DatasetError("These values are not the classes spread over 0 to 255", where=file)
-    new, target = _written(case, file, bench, mapped(values, change), volume.header.grid)
-    return new, _in_words(change), target
+    new, target = written(case, file, bench, mapped(values, change), volume.header.grid)
+    return new, in_words(change), target
 
 
-def _in_words(change: dict[int, int]) -> str:
+def in_words(change: dict[int, int]) -> str:
+    """What becomes of values, for people."""
     return ", ".join(f"{old} -> {new}" for old, new in change.items() if old != BACKGROUND)
 
 
@@ -243,19 +146,19 @@ def _filled(case: Case, file: Path, bench: Bench) -> Mend:
         if not finite.any():
             raise DatasetError("A channel has no finite value to fill holes with", where=file)
         channel[~finite] = channel[finite].min()
-    new, target = _written(case, file, bench, array, volume.header.grid)
+    new, target = written(case, file, bench, array, volume.header.grid)
     return new, "the lowest finite value of the channel", target
 
 
 def _first_grid(case: Case, file: Path, bench: Bench) -> Mend:
     reference = read_header(case.images[0]).grid
-    new, target = _written(case, file, bench, _read(case, file).array, reference)
+    new, target = written(case, file, bench, _read(case, file).array, reference)
     return new, f"the grid of {case.images[0].name}", target
 
 
 def _one_position(case: Case, file: Path, bench: Bench) -> Mend:
     volume = _read(case, file)
-    new, target = _written(case, file, bench, volume.array, volume.header.grid)
+    new, target = written(case, file, bench, volume.array, volume.header.grid)
     return new, "the position of the sform in both fields", target
 
 
@@ -267,7 +170,7 @@ def _straight(case: Case, file: Path, bench: Bench) -> Mend:
     for path in (*case.images, *case.masks):
         volume = _read(case, path)
         if volume.header.grid.isclose(skewed):
-            new, target = _written(new, path, bench, volume.array, straight)
+            new, target = written(new, path, bench, volume.array, straight)
             first = target if path == file else first
     return new, "the nearest axes at right angles, about the centre", first
 
@@ -284,25 +187,6 @@ def orthonormal(grid: Grid) -> Grid:
     middle = (np.array(grid.shape) - 1) / 2
     affine[:3, 3] = grid.to_world(middle) - affine[:3, :3] @ middle
     return Grid(grid.shape, affine)
-
-
-def _renumbered(made: Mended, original: Case, bench: Bench) -> Mended:
-    for file in made.case.masks:
-        volume = read_mask_volume(file)
-        values = mapped(to_label_values(volume.array, file), bench.renumbered)
-        source = _origin(file, made.case, original)
-        new, target = _written(made.case, file, bench, values, volume.header.grid)
-        repair = Repair(
-            case=original.id,
-            finding="labels-gaps",
-            file=source,
-            before=", ".join(map(str, bench.renumbered)),
-            after=_in_words(bench.renumbered),
-            sha256=sha256(source),
-            written=target,
-        )
-        made = Mended(new, (*made.repairs, repair))
-    return made
 
 
 MENDERS: dict[str, Callable[[Case, Path, Bench], Mend]] = {

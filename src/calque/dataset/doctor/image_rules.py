@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from calque.dataset.facts import CaseFacts, FileFacts
-from calque.dataset.findings import Finding, finding
+from calque.dataset.doctor.facts import CaseFacts, FileFacts
+from calque.dataset.doctor.findings import Finding, finding
 from calque.dataset.model import Dataset
 from calque.dataset.reading import overlaps
 from calque.errors import GeometryError, TruncatedError

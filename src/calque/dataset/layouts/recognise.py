@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from calque.dataset.bids import read_bids
-from calque.dataset.dicom import dicom_folders
-from calque.dataset.folders import patient_folders, side_by_side, two_folders
-from calque.dataset.manifest import MANIFEST_CSV, read_manifest
+from calque.dataset.layouts.bids import read_bids
+from calque.dataset.layouts.dicom import dicom_folders
+from calque.dataset.layouts.folders import patient_folders, side_by_side, two_folders
+from calque.dataset.layouts.manifest import MANIFEST_CSV, read_manifest
+from calque.dataset.layouts.msd import MANIFEST, read_msd
+from calque.dataset.layouts.nnunet import read_nnunet
+from calque.dataset.layouts.patients import guess_patients, with_patients
 from calque.dataset.model import Dataset
-from calque.dataset.msd import MANIFEST, read_msd
-from calque.dataset.nnunet import read_nnunet
-from calque.dataset.patients import guess_patients, with_patients
 from calque.errors import DatasetError
 
 
@@ -42,7 +42,7 @@ def open_dataset(path: Path | str, patient_pattern: str | None = None) -> Datase
         path: a folder, its `dataset.json`, or a manifest in CSV.
         patient_pattern: a regular expression with one group that finds the patient in a case's id, such as
             r"(P\\d+)_" for "P01_t0". None: patients are as listed, else as the names tell (see
-            `calque.dataset.patients`), else each case is another patient.
+            `calque.dataset.layouts.patients`), else each case is another patient.
 
     Raises:
         DatasetError: nothing is there, nothing is recognised, files could belong together in several ways,

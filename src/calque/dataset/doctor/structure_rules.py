@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from calque.dataset.facts import CaseFacts, FileFacts
-from calque.dataset.findings import Finding, finding
+from calque.dataset.doctor.facts import CaseFacts, FileFacts
+from calque.dataset.doctor.findings import Finding, finding
+from calque.dataset.layouts.dicom import MODALITY
 from calque.dataset.model import Dataset
 from calque.io.dicom.labelling import JOINED
-
-MODALITY = "modality"
-"""Metadata of cases in folders of DICOM."""
 
 _SHOWN = 8
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from calque.dataset.cohort import COHORT_RULES
-from calque.dataset.facts import CaseFacts, inspect
-from calque.dataset.findings import CheckReport, Finding
-from calque.dataset.image_rules import (
+from calque.dataset.doctor.cohort import COHORT_RULES
+from calque.dataset.doctor.facts import CaseFacts, inspect
+from calque.dataset.doctor.findings import CheckReport, Finding
+from calque.dataset.doctor.image_rules import (
     channels,
     directions,
     grids,
@@ -22,9 +22,9 @@ from calque.dataset.image_rules import (
     spacings,
     unreadable,
 )
-from calque.dataset.mask_rules import mask
+from calque.dataset.doctor.mask_rules import mask
+from calque.dataset.doctor.structure_rules import structures
 from calque.dataset.model import Dataset
-from calque.dataset.structure_rules import structures
 from calque.parallel import map_bounded
 from calque.progress import SILENT, Progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from calque.dataset.kinds import KINDS, Severity
+from calque.dataset.doctor.kinds import KINDS, Severity
 from calque.value import Value
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calque.dataset.derive import channels_from_files, labels_from_cases
-from calque.dataset.gather import (
+from calque.dataset.layouts.derive import channels_from_files, labels_from_cases
+from calque.dataset.layouts.gather import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
     Named,
@@ -20,8 +20,8 @@ from calque.dataset.gather import (
     readable_below,
     subfolders,
 )
+from calque.dataset.layouts.patients import by_folder
 from calque.dataset.model import Case, Dataset, MaskRule
-from calque.dataset.patients import by_folder
 from calque.errors import DatasetError
 from calque.io import FORMATS, read_header, stem_of, suffix_of
 

@@ -9,10 +9,10 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from calque.dataset.derive import channels_from_files
-from calque.dataset.gather import readable
+from calque.dataset.layouts.derive import channels_from_files
+from calque.dataset.layouts.gather import readable
+from calque.dataset.layouts.msd import MANIFEST, describe
 from calque.dataset.model import Case, Dataset
-from calque.dataset.msd import MANIFEST, describe
 from calque.errors import DatasetError
 from calque.io import stem_of, suffix_of
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from calque.dataset.facts import CaseFacts, FileFacts
-from calque.dataset.findings import Finding, finding
-from calque.dataset.masks import MaskFacts
+from calque.dataset.doctor.facts import CaseFacts, FileFacts
+from calque.dataset.doctor.findings import Finding, finding
+from calque.dataset.doctor.masks import MaskFacts
 from calque.dataset.model import Dataset
 from calque.labels import BACKGROUND
 

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calque.dataset.checking import check
-from calque.dataset.findings import CheckReport, Finding
-from calque.dataset.manifest import MANIFEST_CSV, write_manifest
-from calque.dataset.mending import MENDERS, Bench, Mended, Repair, mend, sha256
+from calque.dataset.doctor.checking import check
+from calque.dataset.doctor.findings import CheckReport, Finding
+from calque.dataset.doctor.mending import Mended, Repair, mend, sha256
+from calque.dataset.doctor.remedies import MENDERS, Bench
+from calque.dataset.layouts.manifest import MANIFEST_CSV, write_manifest
 from calque.dataset.model import Case, Dataset
 from calque.errors import CalqueError, InputError, ResourceError
 from calque.io import atomic_path, stem_of, write_text_atomic

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from calque.dataset.derive import channels_from_files
+from calque.dataset.layouts.derive import channels_from_files
 from calque.dataset.model import Case, Dataset
 from calque.errors import DatasetError, LabelError
 from calque.io import stem_of

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calque.dataset.kinds import KINDS
+from calque.dataset.doctor.kinds import KINDS
 from calque.errors import InputError, ReadError
 
 _PLACES = (
     Path(__file__).parent / "pages",  # in a wheel
-    Path(__file__).resolve().parents[3] / "docs" / "findings",  # in a clone, where people read them
+    Path(__file__).resolve().parents[4] / "docs" / "findings",  # in a clone, where people read them
 )
 
 

@@ -1,4 +1,4 @@
-"""The table of labels beside a manifest; its columns are described in `calque.dataset.manifest`."""
+"""The table of labels beside a manifest; its columns are described in `calque.dataset.layouts.manifest`."""
 
 from __future__ import annotations
 

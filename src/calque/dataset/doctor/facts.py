@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calque.dataset.masks import (
+from calque.dataset.doctor.masks import (
     MANY,
     UNSCATTERED,
     MaskFacts,
@@ -19,11 +19,11 @@ from calque.dataset.masks import (
     is_fractional,
     scattering,
 )
-from calque.dataset.measures import Spread, at_type_end, looks_lettered, share_at, spread_of
+from calque.dataset.doctor.measures import Spread, at_type_end, looks_lettered, share_at, spread_of
+from calque.dataset.doctor.placement import Placement, place
+from calque.dataset.doctor.sniff import belies_its_name
 from calque.dataset.model import Case, Dataset
-from calque.dataset.placement import Placement, place
 from calque.dataset.reading import marked_by
-from calque.dataset.sniff import belies_its_name
 from calque.errors import InputError
 from calque.geometry import Grid
 from calque.io import Header, Volume, label_values, read_mask_volume, read_volume
@@ -186,7 +186,7 @@ def _structures(
     """Of a SEG or RTSTRUCT, placed on the case's image."""
     rule = dataset.rule
     try:
-        structures = read_structures(path, as_reference(case.images[0]))
+        structures = read_structures(path, as_reference(case.reference))
         found = label(structures, path, dataset.labels, Choice(priority=rule.priority), rule.coding)
     except InputError as problem:
         return FileFacts(path, problem=problem), None
@@ -198,7 +198,7 @@ def _structures(
 def _part(case: Case, name: str, path: Path) -> tuple[FileFacts, NDArray[np.unsignedinteger] | None]:
     """Of the one structure of a SEG or RTSTRUCT that a class is made of."""
     try:
-        inside, header = marked_by(name, path, case.images[0])
+        inside, header = marked_by(name, path, case.reference)
     except InputError as problem:
         return FileFacts(path, problem=problem), None
     array = inside.view(np.uint8)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from calque.dataset.facts import CaseFacts
-from calque.dataset.findings import Finding, finding
-from calque.dataset.image_rules import absurd
+from calque.dataset.doctor.facts import CaseFacts
+from calque.dataset.doctor.findings import Finding, finding
+from calque.dataset.doctor.image_rules import absurd
+from calque.dataset.doctor.placement import SUSPECT, suspicion
+from calque.dataset.doctor.structure_rules import modalities
 from calque.dataset.model import Dataset
-from calque.dataset.placement import SUSPECT, suspicion
-from calque.dataset.structure_rules import modalities
 from calque.labels import PLAIN
 
 ENOUGH = 5

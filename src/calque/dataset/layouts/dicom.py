@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from os.path import commonpath
 from pathlib import Path
 
-from calque.dataset.derive import labels_of
-from calque.dataset.gather import ambiguous, readable_below
-from calque.dataset.manifest import with_ignore
+from calque.dataset.layouts.derive import labels_of
+from calque.dataset.layouts.gather import ambiguous, readable_below
+from calque.dataset.layouts.manifest import with_ignore
 from calque.dataset.model import Case, Dataset
-from calque.dataset.structure_rules import MODALITY
 from calque.errors import DatasetError, InputError, ReadError
 from calque.io.dicom.labelling import key_of
 from calque.io.dicom.model import Found, Stack
@@ -27,6 +26,9 @@ from calque.io.dicom.source import as_source, stacks_of
 from calque.io.dicom.ties import Tie, nearest, read_tie, tied_stacks
 from calque.io.plane import RGB
 from calque.labels import Labels
+
+MODALITY = "modality"
+"""Metadata of cases in folders of DICOM."""
 
 
 def dicom_folders(root: Path) -> Dataset | None:
