@@ -2,10 +2,10 @@
 
 Phantom CT: a body, a liver, in it one lesion of about two voxels in radius. nnU-Net users see such a class
 rise and collapse (MIC-DKFZ/nnUNet issue 3048). A seed passes where the whole-volume Dice of the lesion on
-held-out phantoms is over 0.6 at the end, and no quick validation of the second half lies 0.2 below the
-best before it.
+held-out phantoms is over 0.6 at the end, and none of the quick validations of the second half (every one
+of them is made, whatever it costs) lies 0.2 below the best before it. Steps, not seconds: the machine has no say.
 
-    python benchmarks/rare_lesion.py --seeds 8 --budget 240 -o rare.json
+    python benchmarks/rare_lesion.py --seeds 8 --steps 400 -o rare.json
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from calque.io import write_image, write_labels
 from calque.labels import Labels
 from calque.phantoms.canvas import Blob, Canvas
 from calque.planning import plan
-from calque.training import TrainOptions, train
+from calque.training import TrainOptions, train, watch
 from calque.training.run import RunFolder, read_history
 
 SHAPE: Shape = (48, 96, 96)
 CASES = 20
 LABELS = Labels.from_names({"liver": 1, "lesion": 2})
-PASS, DROP = 0.6, 0.2
+PASS, DROP, LOOKED = 0.6, 0.2, 5
 
 
 def draw(generator: np.random.Generator) -> tuple[Image, LabelMap]:
@@ -77,26 +77,26 @@ def write_data(folder: Path) -> float:
     return lesion / (CASES * float(np.prod(SHAPE)))
 
 
-def one_seed(data: Path, run: Path, seed: int, budget: float, as_before: bool) -> dict[str, object]:
+def one_seed(data: Path, run: Path, seed: int, steps: int, as_before: bool) -> dict[str, object]:
     """Train on four fifths, look at the fifth."""
     dataset = open_dataset(data)
-    made = plan(dataset, budget=budget)
+    made = plan(dataset, steps=steps)
     if as_before:  # patches by case, Dice patch by patch
         changes = {
             "foreground_by": "case",
             "objective": made.objective.model_copy(update={"batch_dice": False}),
         }
         made = made.model_copy(update=changes)
+    watch.QUICK_SHARE = 1.0  # no look is spared: a collapse between two of them would not be seen
     train(dataset, made, run, TrainOptions(seed=seed))
     fold = RunFolder(run).fold(0)
     final = Scores.read(fold.scores).summaries["lesion"]["dice"].mean or 0.0
     rows = [row for row in read_history(fold.history) if row.dice]
     curve = [row.dice.get("lesion", 0.0) for row in rows if row.dice]
-    drops = [max(curve[:k]) - curve[k] for k in range(max(1, len(curve) // 2), len(curve))]
-    stable = max(drops, default=0.0) < DROP
-    steps = rows[-1].step if rows else 0
+    drops = [max(curve[:k]) - curve[k] for k in range(len(curve) // 2, len(curve))]
+    stable = len(drops) >= LOOKED and max(drops) < DROP
     return {
-        "seed": seed, "dice": final, "curve": curve, "stable": stable, "steps": steps,
+        "seed": seed, "dice": final, "curve": curve, "stable": stable, "steps": rows[-1].step if rows else 0,
         "passed": final > PASS and stable, "patch": made.patch, "batch": made.batch,
     }  # fmt: skip
 
@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--budget", type=float, default=240.0, help="seconds a seed")
+    parser.add_argument("--steps", type=int, default=400, help="of each seed")
     parser.add_argument("--as-before", action="store_true", help="without what is done for rare classes")
     parser.add_argument("-o", "--output", type=Path)
     told = parser.parse_args()
@@ -115,7 +115,7 @@ def main() -> None:
         print(f"lesion: {100 * write_data(data):.4f} % of voxels", flush=True)
         found = []
         for seed in range(told.first, told.first + told.seeds):
-            found.append(one_seed(data, Path(folder) / f"run{seed}", seed, told.budget, told.as_before))
+            found.append(one_seed(data, Path(folder) / f"run{seed}", seed, told.steps, told.as_before))
             print(json.dumps(found[-1]), flush=True)
     print(f"{sum(bool(f['passed']) for f in found)} of {len(found)} seeds pass")
     if told.output:
