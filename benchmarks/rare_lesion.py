@@ -3,7 +3,7 @@
 Phantom CT: a body, a liver, in it one lesion of about two voxels in radius. nnU-Net users see such a class
 rise and collapse (MIC-DKFZ/nnUNet issue 3048). A seed passes where the whole-volume Dice of the lesion on
 held-out phantoms is over 0.6 at the end, and none of the quick validations of the second half (every one
-of them is made, whatever it costs) lies 0.2 below the best before it. Steps, not seconds: the machine has no say.
+of them is made, whatever it costs) lies 0.2 below the best before it. By steps: the machine has no say.
 
     python benchmarks/rare_lesion.py --seeds 8 --steps 400 -o rare.json
 """
