@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tests.support.dicom_series import oblique, phantom, write_series
 from tests.support.dicom_structures import contour, write_rtstruct
+from tests.support.judges import dciodvfy_errors
 
 from calque.cli.app import run
+from calque.evaluation import Scores
 from calque.io import read_labels
 
 SHAPE = (6, 12, 10)
@@ -62,3 +64,64 @@ def test_what_is_chosen_is_written(
     assert found.grid.isclose(GRID)
     said = capsys.readouterr().out
     assert "explain structures-by-geometry" in " ".join(said.split())
+
+
+def test_a_truth_is_scored_as_it_is_chosen(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(study, "--reference", str(study / "ct"), "--priority", "big") == 0
+    pair = ["evaluate", str(study / "out.nii.gz"), str(study / "rt.dcm"), "--metrics", "dice"]
+    capsys.readouterr()
+    assert run(pair) == 2
+    assert "Structures overlap" in capsys.readouterr().err
+    assert run([*pair, "--priority", "Big", "--json", str(study / "scores.json")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the truth was placed on the grid of the prediction" in said
+    assert "the prediction's values are taken for the truth's structures: 1 Big, 2 Small One" in said
+    scores = Scores.read(study / "scores.json")
+    assert [c.values["dice"] for c in scores.cases[0].classes.values()] == [1.0, 1.0]
+    assert scores.priority == ("Big",)
+    assert run([*pair, "--structures", "big"]) == 2  # the prediction holds a value that is now none
+    assert "not declared" in capsys.readouterr().err
+
+
+def test_a_seg_is_scored_and_reported(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the shell: RTSTRUCT to SEG, that against the RTSTRUCT on the series, and the page."""
+    ct, seg, rt = (str(study / name) for name in ("ct", "out.dcm", "rt.dcm"))
+    drawn = ["--reference", ct, "--priority", "Small One"]
+    assert run(["convert", rt, "-o", str(study / "mask.nii.gz"), *drawn]) == 0
+    known = study / "known.csv"
+    known.write_text(f"case,image,label\na,{ct},{rt}\n")
+    known.with_name("known.labels.csv").write_text("name,value,stored,priority\nBig,1,,2\nSmall One,2,,1\n")
+    form = ["--format", "dicom-seg", "--reference", ct, "--labels", str(known)]
+    assert run(["convert", str(study / "mask.nii.gz"), "-o", seg, "--mask", *form]) == 0
+    assert dciodvfy_errors(study / "out.dcm") == []
+    scored = ["--json", str(study / "s.json"), "--metrics", "dice"]
+    assert run(["evaluate", seg, rt, *drawn, *scored]) == 0
+    assert [c.values["dice"] for c in Scores.read(study / "s.json").cases[0].classes.values()] == [1.0, 1.0]
+    page = study / "r.html"
+    folders = ["--truth", rt, "--predicted", seg, "--images", ct]
+    assert run(["report", str(study / "s.json"), "-o", str(page), *folders]) == 0
+    assert "could not be drawn" not in page.read_text()
+    assert page.read_text().count("data:image/jpeg") >= 9
+
+
+def test_labels_of_a_manifest_say_what_values_are(study: Path) -> None:
+    """The object lists Big first, the model Small One: values are taken by name, not by place."""
+    known = study / "known.csv"
+    known.write_text(f"case,image,label\na,{study / 'ct'},{study / 'rt.dcm'}\n")
+    known.with_name("known.labels.csv").write_text("name,value,stored,priority\nSmall One,1,,1\nBig,2,,2\n")
+    labels = ["--labels", str(known)]
+    assert convert(study, "--reference", str(study / "ct"), "--priority", "Big", *labels) == 0
+    scores = study / "s.json"
+    pair = [
+        "evaluate",
+        str(study / "out.nii.gz"),
+        str(study / "rt.dcm"),
+        "--priority",
+        "Big",
+        "--metrics",
+        "dice",
+    ]
+    assert run([*pair, *labels, "--json", str(scores)]) == 0
+    assert [c.values["dice"] for c in Scores.read(scores).cases[0].classes.values()] == [1.0, 1.0]
+    assert run([*pair, "--json", str(scores)]) == 0
+    assert Scores.read(scores).cases[0].classes["Big"].values["dice"] == 0.0

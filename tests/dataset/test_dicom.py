@@ -18,7 +18,9 @@ from calque.dataset.doctor.kinds import KINDS
 from calque.dataset.layouts.manifest import labels_beside
 from calque.dataset.reading import read_mask, read_scan
 from calque.errors import DatasetError, InputError, LabelError
+from calque.image import LabelMap
 from calque.io import write_labels
+from calque.labels import Labels
 from calque.preparation.store import content_key
 
 SHAPE = (6, 12, 10)
@@ -260,6 +262,84 @@ def test_damaged_structures_are_a_finding_and_the_rest_goes_on(tmp_path: Path) -
     shutil.rmtree(root / "P2")
     with pytest.raises(InputError):
         open_dataset(root)
+
+
+def _truncated(root: Path) -> Path:
+    file = root / "P1" / "rt" / "1.dcm"
+    file.write_bytes(file.read_bytes()[:600])
+    return file
+
+
+def _hidden(root: Path) -> Path:
+    """Its class is spoiled in the data set, as one changed byte does it."""
+    file = root / "P1" / "rt" / "1.dcm"
+    content, own = file.read_bytes(), b"1.2.840.10008.5.1.4.1.1.481.3"
+    at = content.rindex(own, 0, 900)
+    file.write_bytes(content[: at + len(own) - 1] + b"7" + content[at + len(own) :])
+    return file
+
+
+def _nameless(root: Path) -> Path:
+    file = root / "P1" / "rt" / "1.dcm"
+    data = dcmread(file)
+    del data.SOPClassUID, data.file_meta.MediaStorageSOPClassUID
+    data.save_as(file, enforce_file_format=False)
+    return file
+
+
+def _slice(root: Path) -> Path:
+    file = min((root / "P1" / "image").iterdir())
+    file.write_bytes(file.read_bytes()[:-100])
+    return file
+
+
+def _lost_slice(root: Path) -> Path:
+    file = min((root / "P1" / "image").iterdir())
+    file.write_bytes(b"")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("spoil", "how"),
+    [
+        (_truncated, "unreadable"),
+        (_hidden, "unreadable"),
+        (_nameless, "unreadable"),
+        (_slice, "truncated"),
+        (_lost_slice, "unreadable"),
+    ],
+)
+def test_one_damaged_file_is_named_and_the_rest_is_listed(
+    spoil: Callable[[Path], Path], how: str, tmp_path: Path
+) -> None:
+    root = patients(tmp_path / "data")
+    file = spoil(root)
+    written = init_manifest(root, tmp_path / "manifest.csv")
+    assert written.understood == "dicom"
+    assert len(written.unreadable) == 1
+    assert file.name in written.unreadable[0]
+    assert "SECRET" not in written.unreadable[0]
+    report = check(open_dataset(written.manifest))
+    assert {(f.name, f.case) for f in report.errors} == {(how, "P1")}
+    assert [c.id for c in open_dataset(root).cases] == ["P0", "P1", "P2"]
+
+
+def test_what_is_damaged_and_belongs_nowhere_is_named_by_init(tmp_path: Path) -> None:
+    root = patients(tmp_path / "data")
+    (root / "lost").mkdir()
+    shutil.copyfile(_truncated(root), root / "lost" / "rt.dcm")
+    written = init_manifest(root, tmp_path / "manifest.csv")
+    assert written.understood is None
+    assert len(written.unreadable) == 2
+    assert len(written.manifest.read_text().splitlines()) == 4
+
+
+def test_dicom_beside_other_scans_is_listed_too(tmp_path: Path) -> None:
+    root = patients(tmp_path / "data", 2)
+    mask = LabelMap(np.zeros(SHAPE, np.uint8), GRID, Labels.from_names({"x": 1}))
+    write_labels(mask, root / "P0.nii.gz")
+    rows = init_manifest(root, tmp_path / "manifest.csv").manifest.read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["P0", "P0_dicom", "P1"]
 
 
 def test_modalities_are_told_apart(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calque.cli.grouping import grouped
 from calque.cli.options import Json, Workers
 from calque.cli.scores import (
     Groups,
@@ -24,26 +26,58 @@ from calque.cli.scores import (
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from calque.evaluation import Comparison, Scores
+    from calque.evaluation import Comparison, Rules, Scores
 
 
+@dataclass(frozen=True)
+class Page:
+    """The report."""
+
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A report as HTML.")
+    ] = None
+    names: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of the models, by comma; else their folders'.")
+    ] = None
+    lang: Annotated[str, typer.Option(help="Of the report: en or fr.")] = "en"
+
+    def write(self, screen: Screen, found: Comparison, pdf: bool) -> None:
+        """Where it was asked for."""
+        from calque.reporting import print_pdf, report_comparison
+
+        if self.output is not None:
+            report_comparison(found, self.output, lang=self.lang)
+            printed = print_pdf(self.output) if pdf else None
+            screen.say(f"Report: {self.output}" + (f" and {printed}" if printed else ""))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How folders of masks are scored."""
+
+    metrics: Metrics = "dice,nsd,hd95,volume_predicted_ml,volume_truth_ml,volume_error_ml"
+    tolerance: Tolerance = "1.0"
+    lesion_iou: LesionIou = 0.5
+    resample: Resample = False
+    groups: Groups = None
+
+    def rules(self) -> Rules:
+        """As `evaluate` takes them."""
+        from calque.evaluation import Rules
+
+        return Rules(
+            metric_names(self.metrics), parse_tolerance(self.tolerance), self.lesion_iou, self.resample
+        )
+
+
+@grouped
 def compare(
     paths: Annotated[
         list[Path],
         typer.Argument(metavar="A B ... TRUTH", help="Folders of masks, the truth last; or scores as JSON."),
     ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A report as HTML.")
-    ] = None,
-    names: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Of the models, by comma; else their folders'.")
-    ] = None,
-    lang: Annotated[str, typer.Option(help="Of the report: en or fr.")] = "en",
-    metrics: Metrics = "dice,nsd,hd95,volume_predicted_ml,volume_truth_ml,volume_error_ml",
-    tolerance: Tolerance = "1.0",
-    lesion_iou: LesionIou = 0.5,
-    resample: Resample = False,
-    groups: Groups = None,
+    page: Page,
+    scored: Scored,
     interval: Annotated[
         Interval | None, typer.Option(help="How intervals are made; by default as evaluate does.")
     ] = None,
@@ -60,28 +94,29 @@ def compare(
     [dim]Example: calque compare ours/ theirs/ labelsTs/ -o comparison.html[/dim]
     """
     from calque.errors import InputError
-    from calque.evaluation import Rules, Scores, evaluate
+    from calque.evaluation import Scores, evaluate
     from calque.evaluation import compare as compare_scores
     from calque.evaluation.scores import Bootstrap
-    from calque.reporting import print_pdf, report_comparison
 
     screen = Screen(json)
-    if pdf and output is None:
+    if pdf and page.output is None:
         raise InputError("A PDF is printed from the report", fix="give -o FILE")
     ready = all(path.suffix == ".json" for path in paths)
-    if ready and groups is not None:
-        raise InputError("Scores as JSON know their patients", got=groups, fix="evaluate with --groups")
+    if ready and scored.groups is not None:
+        raise InputError(
+            "Scores as JSON know their patients", got=scored.groups, fix="evaluate with --groups"
+        )
     how = None if interval is None else Bootstrap(method=interval)
     models: dict[str, Scores] = {}
-    for name, path in zip(_names(paths if ready else paths[:-1], names), paths, strict=False):
+    for name, path in zip(_names(paths if ready else paths[:-1], page.names), paths, strict=False):
         models[name] = (
             Scores.read(path)
             if ready
             else evaluate(
                 path,
                 paths[-1],
-                Rules(metric_names(metrics), parse_tolerance(tolerance), lesion_iou, resample),
-                groups=groups,
+                scored.rules(),
+                groups=scored.groups,
                 bootstrap=how,
                 workers=workers,
                 progress=screen.progress,
@@ -89,10 +124,7 @@ def compare(
         )
     found = compare_scores(models, how)
     show_comparison(screen, found)
-    if output is not None:
-        report_comparison(found, output, lang=lang)
-        printed = print_pdf(output) if pdf else None
-        screen.say(f"Report: {output}" + (f" and {printed}" if printed else ""))
+    page.write(screen, found, pdf)
     screen.json(found)
     if found.left_out or not all(scores.complete for scores in found.scores.values()):
         raise typer.Exit(1)

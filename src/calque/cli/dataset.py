@@ -37,6 +37,8 @@ def init(
 ) -> None:
     """Write a manifest of a folder, and a table of its labels, that a person can correct and that then rules.
 
+    Exit code 1 if a file or series of DICOM cannot be read: each is named, the others are listed.
+
     [dim]Example: calque dataset init scans/ -o manifest.csv[/dim]
     """
     from calque.dataset import init_manifest
@@ -55,4 +57,8 @@ def init(
             f"What the labels mean: {written.labels}"
         )
     screen.say(f"Then: calque check {written.manifest}")
+    for problem in written.unreadable:
+        screen.say(f"unreadable: {problem}")
     screen.json(written)
+    if written.unreadable:
+        raise typer.Exit(1)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from calque.cli.grouping import grouped
 from calque.cli.labels import labels_of
 from calque.cli.options import Json, parse_triple, parse_whole_triple
 from calque.cli.screen import Screen
 from calque.cli.series import SeriesChoice, chosen
-from calque.cli.structures import names_of, read_drawn
+from calque.cli.structures import LabelsOf, Priority, Structures, names_of, read_drawn
 
 if TYPE_CHECKING:
-    from calque.geometry import Grid
-    from calque.image import LabelMap
+    from calque.image import Image, LabelMap
+    from calque.io.dicom.labelling import Choice
 
 
 def objects(
@@ -53,39 +55,90 @@ def objects(
     screen.json({"mask": mask, "objects": found})
 
 
+@dataclass(frozen=True)
+class AsObject:
+    """Whether it is a label map, and how that becomes a DICOM object."""
+
+    mask: Annotated[bool, typer.Option("--mask", help="It is a label map: keep whole values.")] = False
+    form: Annotated[
+        Literal["auto", "dicom-seg", "dicom-labelmap", "rtstruct"],
+        typer.Option("--format", help="A label map as a DICOM object; auto: as the suffix says."),
+    ] = "auto"
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="SERIES", help="The DICOM series that was segmented: ct/, study/@2."),
+    ] = None
+    labels: LabelsOf = None
+    made_by: Annotated[
+        str | None, typer.Option("--made-by", metavar="NAME", help="The program that made it; else: by hand.")
+    ] = None
+
+    def write(self, screen: Screen, label_map: LabelMap, output: Path) -> None:
+        """As a file of the output's suffix, or as a DICOM object of the series that was segmented."""
+        from calque import __version__
+        from calque.io import write_labels
+        from calque.io.dicom import Identity
+        from calque.io.dicom.source import stack_of
+        from calque.prediction.dicom import FORMS, Result, write_objects
+
+        if self.form == "auto":
+            write_labels(label_map, output)
+            return
+        if self.reference is None:
+            raise typer.BadParameter(
+                "a DICOM object refers to the series that was segmented: --reference SERIES"
+            )
+        name, automatic = self.made_by or "by hand", self.made_by is not None
+        identity = Identity(name=name, version=__version__, automatic=automatic)
+        result = Result(label_map, None, stack_of(self.reference), identity)
+        for written in write_objects(result, {FORMS[self.form]: output}).values():
+            for note in written.notes:
+                screen.say(f"note: {note}")
+
+
+@dataclass(frozen=True)
+class FromObject:
+    """Which structures of a DICOM object become labels."""
+
+    structures: Structures = None
+    priority: Priority = None
+    overlaps: Annotated[
+        Literal["error", "regions"], typer.Option(help="regions: an overlap becomes a class of its own.")
+    ] = "error"
+
+    def choice(self) -> Choice:
+        """As readers take it."""
+        from calque.io.dicom.labelling import Choice
+
+        return Choice(names_of(self.structures), names_of(self.priority), self.overlaps)
+
+
+@dataclass(frozen=True)
+class AsScan:
+    """Which scan of a DICOM folder is meant, and in which unit."""
+
+    series: SeriesChoice = None
+    suv: Annotated[
+        bool, typer.Option("--suv/--no-suv", help="DICOM PET as uptake by body weight, or as stored.")
+    ] = True
+
+    def read(self, source: Path) -> Image:
+        """The scan."""
+        from calque.io import read_image
+        from calque.io.dicom.source import read_source
+
+        return read_image(source) if self.suv else read_source(source, suv=False)
+
+
+@grouped
 def convert(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A readable image or label map.")],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT", help="File; its suffix names the format.")
     ],
-    mask: Annotated[bool, typer.Option("--mask", help="It is a label map: keep whole values.")] = False,
-    form: Annotated[
-        Literal["auto", "dicom-seg", "dicom-labelmap", "rtstruct"],
-        typer.Option("--format", help="A label map as a DICOM object; auto: as the suffix says."),
-    ] = "auto",
-    reference: Annotated[
-        Path | None,
-        typer.Option(metavar="SERIES", help="The DICOM series that was segmented: ct/, study/@2."),
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="MODEL|DATASET", help="What a label map's values mean.")
-    ] = None,
-    made_by: Annotated[
-        str | None, typer.Option("--made-by", metavar="NAME", help="The program that made it; else: by hand.")
-    ] = None,
-    structures: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Of SEG or RTSTRUCT: these alone.")
-    ] = None,
-    priority: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Where structures overlap, the first of these wins.")
-    ] = None,
-    overlaps: Annotated[
-        Literal["error", "regions"], typer.Option(help="regions: an overlap becomes a class of its own.")
-    ] = "error",
-    series: SeriesChoice = None,
-    suv: Annotated[
-        bool, typer.Option("--suv/--no-suv", help="DICOM PET as uptake by body weight, or as stored.")
-    ] = True,
+    made: AsObject,
+    drawn: FromObject,
+    scan: AsScan,
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
     json: Json = None,
 ) -> None:
@@ -100,54 +153,34 @@ def convert(
     [dim]RTSTRUCT: calque convert rt.dcm -o lungs.nii.gz --reference ct/ --structures "Lung-L,Lung-R"[/dim]
     """
     from calque.errors import InputError
-    from calque.io import read_image, read_labels, write_image
-    from calque.io.dicom.labelling import Choice
-    from calque.io.dicom.source import read_source
+    from calque.io import read_labels, write_image
     from calque.io.reading import is_structures
 
     screen = Screen(json)
-    drawn = is_structures(source)
-    if not drawn:
-        (source,) = chosen([source], series, False, screen.progress)
+    is_drawn = is_structures(source)
+    if not is_drawn:
+        (source,) = chosen([source], scan.series, False, screen.progress)
     if output.exists() and not force:
         raise InputError("The output is there already", where=output, fix="choose another name, or --force")
-    known = None if labels is None else labels_of(labels)
-    if not drawn and form == "auto" and (reference is not None or made_by is not None):
+    known = None if made.labels is None else labels_of(made.labels)
+    if not is_drawn and made.form == "auto" and (made.reference is not None or made.made_by is not None):
         raise typer.BadParameter("--reference and --made-by go with --format dicom-seg and the like")
-    if drawn or mask or form != "auto":
-        choice = Choice(names_of(structures), names_of(priority), overlaps)
-        found = read_drawn(screen, source, reference, known, choice) if drawn else read_labels(source, known)
-        grid = _written(screen, found, output, form, reference, made_by)
+    written: LabelMap | Image
+    if is_drawn or made.mask or made.form != "auto":
+        written = (
+            read_drawn(screen, source, made.reference, known, drawn.choice())
+            if is_drawn
+            else read_labels(source, known)
+        )
+        made.write(screen, written, output)
     else:
-        image = read_image(source) if suv else read_source(source, suv=False)
-        write_image(image, output)
-        grid = image.grid
+        written = scan.read(source)
+        write_image(written, output)
+    grid = written.grid
     shape = " x ".join(str(n) for n in grid.shape)
     spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
     screen.say(f"{output}: {shape} voxels (z, y, x) of {spacing} mm, axes {grid.orientation}")
     screen.json({"output": output, "shape": grid.shape, "spacing": grid.spacing, "axes": grid.orientation})
-
-
-def _written(
-    screen: Screen, label_map: LabelMap, output: Path, form: str, reference: Path | None, made_by: str | None
-) -> Grid:
-    from calque import __version__
-    from calque.io import write_labels
-    from calque.io.dicom import Identity
-    from calque.io.dicom.source import stack_of
-    from calque.prediction.dicom import FORMS, Result, write_objects
-
-    if form == "auto":
-        write_labels(label_map, output)
-        return label_map.grid
-    if reference is None:
-        raise typer.BadParameter("a DICOM object refers to the series that was segmented: --reference SERIES")
-    identity = Identity(name=made_by or "by hand", version=__version__, automatic=made_by is not None)
-    result = Result(label_map, None, stack_of(reference), identity)
-    for written in write_objects(result, {FORMS[form]: output}).values():
-        for note in written.notes:
-            screen.say(f"note: {note}")
-    return label_map.grid
 
 
 def frames(

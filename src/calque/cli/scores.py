@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from calque.cli.grouping import grouped
+from calque.cli.labels import labels_of
 from calque.cli.options import Json, Workers
 from calque.cli.screen import Screen
-from calque.cli.structures import names_of
+from calque.cli.structures import LabelsOf, Priority, Structures, names_of
 
 if TYPE_CHECKING:
     from calque.evaluation import Comparison, Scores
     from calque.evaluation.scores import Summary
+    from calque.labels import Labels
 
 MAIN_METRICS = ("dice", "iou", "hd95", "nsd", "volume_error_ml")
 
@@ -52,28 +56,55 @@ Groups = Annotated[
 ]
 
 
-def evaluate(
-    predicted: Annotated[Path, typer.Argument(metavar="PRED", help="A folder of masks, or one mask.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="The same, with the same names.")],
-    metrics: Metrics = None,
-    tolerance: Tolerance = "1.0",
-    lesion_iou: LesionIou = 0.5,
-    resample: Resample = False,
+@dataclass(frozen=True)
+class Measured:
+    """What is measured."""
+
+    metrics: Metrics = None
+    tolerance: Tolerance = "1.0"
+    lesion_iou: LesionIou = 0.5
+    resample: Resample = False
     probabilities: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Of CASE_probabilities.npy (predict) or nnU-Net's CASE.npz."),
-    ] = None,
-    structures: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Of SEG or RTSTRUCT: these alone.")
-    ] = None,
-    priority: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Where structures overlap, the first of these wins.")
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What masks mean, and where they lie."""
+
+    structures: Structures = None
+    priority: Priority = None
+    labels: LabelsOf = None
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="SERIES", help="Of SEG or RTSTRUCT: the series below here; else beside them."),
+    ] = None
+
+    def known(self) -> Labels | None:
+        """The labels of a model or a data set."""
+        return None if self.labels is None else labels_of(self.labels)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Which masks belong together, and to whom."""
+
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV: case, predicted, truth; in place of equal names."),
-    ] = None,
-    groups: Groups = None,
+        typer.Option(metavar="FILE", help="CSV: case, predicted, truth (image); in place of equal names."),
+    ] = None
+    groups: Groups = None
+
+
+@grouped
+def evaluate(
+    predicted: Annotated[Path, typer.Argument(metavar="PRED", help="A folder of masks, or one mask.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="The same, with the same names.")],
+    measured: Measured,
+    understood: Understood,
+    paired: Paired,
     interval: Annotated[
         Interval, typer.Option(help="Of means, by patient: Student's t after Hall, or bootstraps.")
     ] = "hall",
@@ -88,33 +119,37 @@ def evaluate(
     Exit code 1 if a case is missing, unexpected or cannot be scored.
 
     [dim]Example: calque evaluate predicted/ labelsTs/ --groups patients.csv --csv scores.csv[/dim]
+
+    [dim]DICOM: calque evaluate out/ct.seg.dcm rt.dcm --reference ct/ --priority GTV-1,Lung-Left[/dim]
     """
     from calque.evaluation import DEFAULT, Rules, write_csv
     from calque.evaluation import evaluate as evaluate_masks
     from calque.evaluation.scores import Bootstrap
 
     screen = Screen(json)
-    names = metric_names(metrics)
+    names = metric_names(measured.metrics)
     rules = Rules(
         names or DEFAULT,
-        parse_tolerance(tolerance),
-        lesion_iou,
-        resample,
-        probabilities,
-        structures=names_of(structures),
-        priority=names_of(priority),
+        parse_tolerance(measured.tolerance),
+        measured.lesion_iou,
+        measured.resample,
+        measured.probabilities,
+        structures=names_of(understood.structures),
+        priority=names_of(understood.priority),
+        reference=understood.reference,
     )
     scores = evaluate_masks(
         predicted,
         truth,
         rules,
-        manifest=manifest,
-        groups=groups,
+        labels=understood.known(),
+        manifest=paired.manifest,
+        groups=paired.groups,
         bootstrap=Bootstrap(method=interval),
         workers=workers,
         progress=screen.progress,
     )
-    extra = ("ece", "brier") if probabilities is not None else ()
+    extra = ("ece", "brier") if measured.probabilities is not None else ()
     shown = (*(names or MAIN_METRICS), *extra)
     show_scores(screen, scores, shown)
     show_groups(screen, scores, shown)
@@ -181,12 +216,23 @@ def show_scores(screen: Screen, scores: Scores, metrics: Sequence[str] = MAIN_ME
         screen.say("nothing says how large a pixel is: lengths are in pixels, volumes in thousands of pixels")
     if scores.resampled:
         screen.say(f"resampled onto the grid of the truth: {_some(scores.resampled)}")
+    for note, noted in _by_note(scores.notes).items():
+        screen.say(f"note: {note} ({_some(noted)})" if len(scores.cases) > 1 else f"note: {note}")
     findings = scores.findings
     for what, cases in (("no prediction for", findings.missing), ("no truth for", findings.unexpected)):
         if cases:
             screen.say(f"{what} {_some(cases)}")
     for failure in findings.failed:
         screen.say(f"not scored: {failure.case}: {failure.error}")
+
+
+def _by_note(notes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """What is to be said -> the cases that it is to be said of."""
+    found: dict[str, list[str]] = {}
+    for case, texts in notes.items():
+        for text in texts:
+            found.setdefault(text, []).append(case)
+    return found
 
 
 def show_groups(screen: Screen, scores: Scores, metrics: Sequence[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from calque.cli.screen import Screen
 
@@ -11,6 +13,15 @@ if TYPE_CHECKING:
     from calque.image import LabelMap
     from calque.io.dicom.labelling import Choice
     from calque.labels import Labels
+
+
+Structures = Annotated[str | None, typer.Option(metavar="A,B", help="Of SEG or RTSTRUCT: these alone.")]
+Priority = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Where structures overlap, the first of these wins.")
+]
+LabelsOf = Annotated[
+    Path | None, typer.Option("--labels", metavar="MODEL|DATASET", help="What a label map's values mean.")
+]
 
 
 def names_of(text: str | None) -> tuple[str, ...]:

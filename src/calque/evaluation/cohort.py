@@ -12,20 +12,20 @@ from calque.dataset.layouts.manifest import MANIFEST_CSV, labels_beside, read_la
 from calque.dataset.layouts.msd import MANIFEST, read_manifest_labels
 from calque.dataset.model import PLAIN_RULE, MaskRule
 from calque.errors import CalqueError, InputError
-from calque.evaluation.case import Tolerance, score_case, targets, tolerance_by_target
+from calque.evaluation.case import score_case, targets, tolerance_by_target
 from calque.evaluation.groups import with_groups
 from calque.evaluation.matching import Job, match
-from calque.evaluation.metrics import CALIBRATION, DEFAULT, select
+from calque.evaluation.metrics import CALIBRATION, select
 from calque.evaluation.probabilities import probabilities_of, read_probabilities
+from calque.evaluation.reading import read_masks
+from calque.evaluation.rules import PLAIN_RULES, Rules
 from calque.evaluation.scale import with_scale
 from calque.evaluation.scores import Bootstrap, CaseScore, Failure, Findings, Scores
 from calque.evaluation.subjects import read_subjects
 from calque.evaluation.summary import summarise
 from calque.image import LabelMap
-from calque.io import read_header, read_labels
-from calque.io.dicom.labelling import Choice
-from calque.io.reading import is_structures
-from calque.labels import PLAIN, Coding, Labels
+from calque.io import read_header
+from calque.labels import Labels
 from calque.ops.regrid import regrid_labels
 from calque.ops.skeleton import skeleton
 from calque.parallel import map_bounded
@@ -38,41 +38,13 @@ _LOOKED_AT = 8  # pairs, of which the first readable one tells
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How cases are scored.
-
-    Args:
-        metrics: keys of `METRICS`, or percentiles such as "hd90".
-        tolerance_mm: for the normalised surface distance and boundary IoU, one for all or by class.
-        lesion_iou: above which IoU two objects match.
-        resample: whether a prediction on another grid is brought onto that of the truth; else it is an error.
-        probabilities: folder of `case_probabilities.npy`, `.npz` or nnU-Net's `case.npz`; adds ece and brier.
-        coding: what the truth's files store in place of label values.
-        structures: of a DICOM SEG or RTSTRUCT these alone; empty: all. Of use without `labels`.
-        priority: of structures that overlap in a DICOM SEG or RTSTRUCT: the first of these names wins.
-    """
-
-    metrics: Sequence[str] = DEFAULT
-    tolerance_mm: Tolerance = 1.0
-    lesion_iou: float = 0.5
-    resample: bool = False
-    probabilities: Path | None = None
-    coding: Coding = PLAIN
-    structures: tuple[str, ...] = ()
-    priority: tuple[str, ...] = ()
-
-
-PLAIN_RULES = Rules()
-"""Every default."""
-
-
-@dataclass(frozen=True)
 class _Scored:
     """What became of a pair."""
 
     case: CaseScore
     labels: Labels
     resampled: bool
+    notes: tuple[str, ...]
 
 
 def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
@@ -117,7 +89,7 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     listed = None if manifest is None else read_subjects(manifest)
     subjects = listed if groups is None else read_subjects(groups)
     if labels is None:
-        labels, beside = _labels_beside(Path(truth))
+        labels, beside = labels_told_beside(Path(truth))
         rules = replace(rules, coding=beside.coding, priority=rules.priority or beside.priority)
     _require_sense(rules, labels)
     known = (
@@ -136,7 +108,9 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
         findings=Findings(missing=found.missing, unexpected=found.unexpected, failed=failed),
     )
     resampled = tuple(one.case.case for one in scored if one.resampled)
-    scores = scores.model_copy(update={"lesion_iou": rules.lesion_iou, "resampled": resampled})
+    how = {"lesion_iou": rules.lesion_iou, "structures": rules.structures, "priority": rules.priority}
+    notes = {one.case.case: one.notes for one in scored if one.notes}
+    scores = scores.model_copy(update={**how, "resampled": resampled, "notes": notes})
     return scores if subjects is None else with_groups(scores, subjects)
 
 
@@ -216,7 +190,8 @@ def _score_all(
 
 
 def _score(job: Job, labels: Labels | None, rules: Rules, annotated: Sequence[str] | None) -> _Scored:
-    truth, predicted = _read_pair(job, labels, rules)
+    masks = read_masks(job, labels, rules)
+    truth, predicted = masks.truth, masks.predicted
     holding = [one.labels for one in (truth, predicted) if one.array.any()]  # an empty mask names no class
     shared = labels or _union(holding or [truth.labels])
     tolerance = rules.tolerance_mm
@@ -235,25 +210,18 @@ def _score(job: Job, labels: Labels | None, rules: Rules, annotated: Sequence[st
         tolerance_mm=tolerance,
         lesion_iou=rules.lesion_iou,
         probabilities=soft,
-        annotated=annotated,
+        annotated=_looked_for(annotated, masks.unknown, shared),
     )
-    return _Scored(with_scale(case, job.truth), shared, moved)
+    return _Scored(with_scale(case, job.truth), shared, moved, masks.notes)
 
 
-def _read_pair(job: Job, labels: Labels | None, rules: Rules) -> tuple[LabelMap, LabelMap]:
-    """Truth and prediction.
-
-    A DICOM SEG or RTSTRUCT is placed on the other one's grid, exactly: a SEG's own grid ends where its frames
-    do, and what was predicted beyond must count. Its names are those of the values in the other one.
-    """
-    choice = Choice(rules.structures, rules.priority)
-    if not is_structures(job.truth):
-        truth = read_labels(job.truth, labels, rules.coding)
-        return truth, read_labels(job.predicted, labels, reference=truth.grid, choice=choice)
-    grid = None if is_structures(job.predicted) else job.predicted
-    truth = read_labels(job.truth, labels, rules.coding, reference=grid, choice=choice)
-    shared = labels or truth.labels
-    return truth, read_labels(job.predicted, shared, reference=truth.grid, choice=choice)
+def _looked_for(
+    annotated: Sequence[str] | None, unknown: Sequence[str], labels: Labels
+) -> Sequence[str] | None:
+    """Of the classes, those that are known; None: all."""
+    if not unknown:
+        return annotated
+    return [n for n in (labels.names if annotated is None else annotated) if n not in unknown]
 
 
 def _union(found: Sequence[Labels]) -> Labels:
@@ -261,7 +229,7 @@ def _union(found: Sequence[Labels]) -> Labels:
     return Labels.from_names({label.name: label.value for labels in found for label in labels.classes})
 
 
-def _labels_beside(truth: Path) -> tuple[Labels | None, MaskRule]:
+def labels_told_beside(truth: Path) -> tuple[Labels | None, MaskRule]:
     """From a manifest's table of labels or a `dataset.json`, where one is; and what the truth stores."""
     folder = truth if truth.is_dir() else truth.parent
     for place in (folder, folder.parent):

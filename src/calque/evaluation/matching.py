@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calque.errors import InputError, ReadError
-from calque.evaluation.subjects import CASE, PREDICTED, TRUTH, Subjects
+from calque.evaluation.subjects import CASE, IMAGE, PREDICTED, TRUTH, Subjects
 from calque.io.formats import FORMATS, stem_of, suffix_of
 from calque.io.reading import is_structures
 
@@ -20,12 +20,13 @@ _BESIDE = ("_overlay", "_probabilities")  # what lies beside the mask of a case
 
 @dataclass(frozen=True)
 class Job:
-    """A pair of files."""
+    """A pair of files, and the scan on which they were drawn where a manifest says so."""
 
     case: str
     patient: str
     predicted: Path
     truth: Path
+    image: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def match(
         predicted: a folder or a file.
         truth: the same kind.
         patients: case -> patient; others are a patient each.
-        manifest: columns case, predicted, truth; paths are relative to the folders.
+        manifest: columns case, predicted, truth, relative to the folders; and perhaps image, relative to the
+            manifest's own: where DICOM SEG and RTSTRUCT are placed.
 
     Raises:
         ReadError: a path is not there.
@@ -114,7 +116,12 @@ def _case_of(path: Path) -> str:
 
 def _holds_mask(path: Path) -> bool:
     """By its suffix, or because it is a DICOM SEG or RTSTRUCT."""
-    return suffix_of(path) is not None or (path.name[0] != "." and is_structures(path))
+    if suffix_of(path) is not None:
+        return True
+    try:
+        return path.name[0] != "." and is_structures(path)
+    except ReadError:
+        return True  # damaged DICOM: it is named where it is scored
 
 
 def _by_manifest(predicted: Path, truth: Path, patients: Mapping[str, str], manifest: Subjects) -> Matches:
@@ -133,7 +140,8 @@ def _by_manifest(predicted: Path, truth: Path, patients: Mapping[str, str], mani
         elif not row[PREDICTED] or not here.is_file():
             missing.append(case)
         else:
-            jobs.append(Job(case, patients.get(case, case), here, there))
+            image = manifest.path.parent / row[IMAGE] if row.get(IMAGE) else None
+            jobs.append(Job(case, patients.get(case, case), here, there, image))
     if not jobs:
         raise InputError(
             "No row of the manifest has both of its files",

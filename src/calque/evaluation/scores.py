@@ -162,6 +162,9 @@ class Scores(Value):
         findings: what was not scored.
         groups: the same summaries by subgroup, where columns were given.
         resampled: cases of which the prediction was resampled onto the grid of the truth.
+        structures: of DICOM SEG and RTSTRUCT these alone were scored; empty: all.
+        priority: of structures that overlap there, the first of these names won.
+        notes: by case: how DICOM objects were placed and understood.
     """
 
     version: Literal[1] = 1
@@ -177,6 +180,9 @@ class Scores(Value):
     findings: Findings = Findings()
     groups: tuple[Group, ...] = ()
     resampled: tuple[str, ...] = ()
+    structures: tuple[str, ...] = ()
+    priority: tuple[str, ...] = ()
+    notes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @property
     def complete(self) -> bool:

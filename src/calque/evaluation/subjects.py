@@ -12,6 +12,7 @@ import numpy as np
 from calque.errors import InputError, ReadError
 
 CASE, PATIENT, PREDICTED, TRUTH, ANNOTATED = "case", "patient", "predicted", "truth", "annotated"
+IMAGE = "image"
 NOT_GIVEN = "not given"
 """The subgroup of cases that have no row, or an empty cell."""
 
@@ -134,7 +135,7 @@ def read_subjects(path: Path | str) -> Subjects:
 
 def _names(column: str) -> bool:
     """Whether it names cases, files or classes, as in a dataset's manifest, and makes no subgroups."""
-    known = (CASE, PATIENT, PREDICTED, TRUTH, ANNOTATED, "image", "label")
+    known = (CASE, PATIENT, PREDICTED, TRUTH, ANNOTATED, IMAGE, "label")
     return column in known or column.startswith(("image:", "label:"))
 
 

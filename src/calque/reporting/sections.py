@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from calque.dataset.reading import read_scan
 from calque.errors import CalqueError
 from calque.evaluation import Scores
-from calque.io import read_labels
 from calque.labels import Labels
 from calque.planning import Plan
 from calque.reporting.charts import curves, spread
@@ -127,8 +125,8 @@ def pictured_cases(material: Material, t: Voice) -> tuple[PicturedCase, ...]:
 
 
 def _slices(files: CaseFiles, labels: Labels) -> tuple[Drawn, ...]:
-    truth, predicted = files.read_truth(labels), read_labels(files.predicted, labels)
-    image = read_scan(files.images) if files.images else None
+    truth, predicted = files.read(labels)
+    image = files.read_scan(truth.grid)
     return tuple(draw(cut, labels) for cut in choose_slices(image, predicted, truth))
 
 

@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING
 from calque.dataset import Case
 from calque.dataset.doctor.findings import CheckReport
 from calque.dataset.model import MaskRule
-from calque.dataset.reading import read_mask
+from calque.dataset.reading import read_mask, read_scan
 from calque.errors import InputError, ReadError
 from calque.evaluation import Scores, summarise
-from calque.evaluation.matching import masks
+from calque.evaluation.cohort import labels_told_beside
+from calque.evaluation.matching import Job, masks
+from calque.evaluation.reading import read_masks
+from calque.evaluation.rules import PLAIN_RULES, Rules
 from calque.evaluation.scores import Failure, Findings
-from calque.image import LabelMap
+from calque.geometry import Grid
+from calque.image import Image, LabelMap
 from calque.io import read_labels, stem_of, suffix_of
-from calque.io.dicom.source import as_source
+from calque.io.dicom import read_stack
+from calque.io.dicom.beside import series_beside, series_of
+from calque.io.dicom.source import as_source, path_of
+from calque.io.reading import is_structures
 from calque.labels import Labels
 from calque.planning import Plan
 
@@ -36,17 +43,45 @@ class CodedCase:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where the voxels of a case lie; images may be empty (a report without scans shows masks alone)."""
+    """Where the voxels of a case lie; images may be empty (a report without scans shows masks alone).
+
+    Args:
+        truth: the true mask.
+        predicted: the predicted one.
+        images: the scan.
+        rules: how masks are read that are no case of a dataset: as they were when they were scored.
+    """
 
     truth: Path | CodedCase
     predicted: Path
     images: tuple[Path, ...]
+    rules: Rules = PLAIN_RULES
 
-    def read_truth(self, labels: Labels) -> LabelMap:
-        """The true mask."""
+    def read(self, labels: Labels) -> tuple[LabelMap, LabelMap]:
+        """The true mask and the predicted one.
+
+        Raises:
+            CalqueError: one of them cannot be read.
+        """
         if isinstance(self.truth, Path):
-            return read_labels(self.truth, labels)
-        return read_mask(self.truth.case, labels, self.truth.rule)
+            image = self.images[0] if self.images else None
+            found = read_masks(Job("", "", self.predicted, self.truth, image), labels, self.rules)
+            return found.truth, found.predicted
+        truth = read_mask(self.truth.case, labels, self.truth.rule)
+        return truth, read_labels(self.predicted, labels)
+
+    def read_scan(self, grid: Grid) -> Image | None:
+        """The scan; of a DICOM object for which none was given, the series beside it, where it is on `grid`.
+
+        Raises:
+            CalqueError: it cannot be read.
+        """
+        if self.images:
+            return read_scan(self.images)
+        if isinstance(self.truth, CodedCase) or not is_structures(self.truth):
+            return None
+        stack = series_beside(self.truth)
+        return read_stack(stack, suv=False) if stack is not None and stack.grid.isclose(grid) else None
 
 
 @dataclass(frozen=True)
@@ -88,15 +123,26 @@ def from_scores(
     scores = source if isinstance(source, Scores) else Scores.read(source)
     if (truth is None) != (predicted is None) or (images is not None and truth is None):
         raise InputError("Pictures need both masks", expected="truth and predicted, and perhaps images")
-    files: dict[str, CaseFiles] = {}
+    files = {}
     if truth is not None and predicted is not None:
-        wanted, guessed = _masks(truth), _masks(predicted)
-        scans = _scans(images) if images is not None else {}
-        for case in (c.case for c in scores.cases):
-            if case in wanted and case in guessed:
-                files[case] = CaseFiles(wanted[case], guessed[case], _scan(case, scans))
+        files = _files_of(scores, truth, predicted, images)
     name = source.stem if isinstance(source, Path) else "scores"
     return Material(name=name, scores=scores, files=files)
+
+
+def _files_of(scores: Scores, truth: Path, predicted: Path, images: Path | None) -> dict[str, CaseFiles]:
+    """By case, of folders or of single files, as `evaluate` pairs them."""
+    wanted, guessed = _masks(truth), _masks(predicted)
+    if not truth.is_dir() and not predicted.is_dir():
+        guessed = {stem_of(truth): predicted}
+    coding = labels_told_beside(truth)[1].coding
+    rules = Rules(coding=coding, structures=scores.structures, priority=scores.priority)
+    scans = {} if images is None else _scans(images)
+    return {
+        case: CaseFiles(wanted[case], guessed[case], _scan(case, wanted[case], images, scans), rules)
+        for case in (c.case for c in scores.cases)
+        if case in wanted and case in guessed
+    }
 
 
 def from_run(folder: Path) -> Material:
@@ -180,16 +226,20 @@ def _masks(place: Path) -> dict[str, Path]:
     return masks(place) if place.is_dir() else {stem_of(place): place}
 
 
-def _scans(folder: Path) -> dict[str, Path]:
+def _scans(place: Path) -> dict[str, Path]:
     """Case -> scan: files, and folders of DICOM."""
-    if not folder.exists():
-        raise ReadError("There is nothing here", where=folder)
-    paths = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    if not place.exists():
+        if as_source(place) is not None:  # "ct@2"
+            return {}
+        raise ReadError("There is nothing here", where=place)
+    paths = sorted(place.iterdir()) if place.is_dir() else [place]
     files = {stem_of(path): path for path in paths if suffix_of(path) and path.is_file()}
     return {path.name: path for path in paths if path.is_dir() and as_source(path) is not None} | files
 
 
-def _scan(case: str, scans: Mapping[str, Path]) -> tuple[Path, ...]:
-    """`case`, or the first channel of nnU-Net's naming, `case_0000`."""
+def _scan(case: str, truth: Path, place: Path | None, scans: Mapping[str, Path]) -> tuple[Path, ...]:
+    """`case`, or the first channel of nnU-Net's naming, `case_0000`, or the series that a truth refers to."""
     found = scans.get(case, scans.get(f"{case}_0000"))
+    if found is None and place is not None and as_source(place) is not None and is_structures(truth):
+        found = path_of(series_of(truth, place), place)
     return () if found is None else (found,)

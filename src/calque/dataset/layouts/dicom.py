@@ -18,17 +18,20 @@ from calque.dataset.layouts.derive import labels_of
 from calque.dataset.layouts.gather import ambiguous, readable_below
 from calque.dataset.layouts.manifest import with_ignore
 from calque.dataset.model import Case, Dataset
-from calque.errors import DatasetError, InputError, ReadError
+from calque.errors import CalqueError, DatasetError, InputError, ReadError
 from calque.io.dicom.labelling import key_of
-from calque.io.dicom.model import Found, Stack
+from calque.io.dicom.model import Found, Refused, Series, Stack
 from calque.io.dicom.objects import structures_kind
 from calque.io.dicom.source import as_source, stacks_of
-from calque.io.dicom.ties import Tie, nearest, read_tie, tied_stacks
+from calque.io.dicom.ties import Tie, nearest, read_tie, shared_folders, tied_stacks
 from calque.io.plane import RGB
 from calque.labels import Labels
 
 MODALITY = "modality"
 """Metadata of cases in folders of DICOM."""
+
+Held = Stack | Refused
+"""What structures may belong to: a volume, or a series that cannot be read, of which `check` says why."""
 
 
 def dicom_folders(root: Path) -> Dataset | None:
@@ -58,7 +61,7 @@ def dicom_folders(root: Path) -> Dataset | None:
     held = {id(stack) for _, stack in pairs}
     bare = [s for s in found.stacks if s.series.patient not in annotated and id(s) not in held]
     labels = labels_of(ties)
-    every = [*((tie, stack) for tie, stack in pairs), *((None, stack) for stack in bare)]
+    every: list[tuple[Tie | None, Held]] = [*pairs, *((None, stack) for stack in bare)]
     ids = _ids(every, root)
     cases = tuple(
         _case(name, tie, stack, found.stacks, labels) for name, (tie, stack) in zip(ids, every, strict=True)
@@ -67,7 +70,7 @@ def dicom_folders(root: Path) -> Dataset | None:
         name=root.resolve().name,
         root=root,
         layout="dicom",
-        channels=_channels([stack for _, stack in every]),
+        channels=_channels([held for _, held in every if isinstance(held, Stack)]),
         labels=with_ignore(labels, cases),
         cases=tuple(sorted(cases, key=lambda case: case.id)),
         patients="PatientID",
@@ -75,18 +78,25 @@ def dicom_folders(root: Path) -> Dataset | None:
 
 
 def sketch(root: Path) -> tuple[Case, ...]:
-    """A case for each series and each SEG or RTSTRUCT that may belong to it; a person strikes out rows."""
+    """A case for each series and each SEG or RTSTRUCT that may belong to it; a person strikes out rows.
+
+    What is in `unreadable` has no row.
+    """
     stacks = stacks_of(root).stacks
-    ties, damaged = _ties(root)
-    if damaged:
-        raise next(iter(damaged.values()))
-    pairs = [(tie, stack) for tie in ties for stack in tied_stacks(tie, stacks)]
+    ties, _ = _ties(root)
+    pairs: list[tuple[Tie | None, Held]] = [(t, stack) for t in ties for stack in tied_stacks(t, stacks)]
     drawn = {id(stack) for _, stack in pairs}
     every = [*pairs, *((None, stack) for stack in stacks if id(stack) not in drawn)]
     return tuple(
         _case(name, tie, stack, stacks, None)
         for name, (tie, stack) in zip(_ids(every, root), every, strict=True)
     )
+
+
+def unreadable(root: Path) -> tuple[CalqueError, ...]:
+    """What is wrong with each file and series of a folder that cannot be read."""
+    refused: dict[Path, CalqueError] = {i.paths[0]: i.error for i in stacks_of(root).refused}
+    return tuple({**refused, **_ties(root)[1]}.values())
 
 
 def _ties(root: Path) -> tuple[list[Tie], dict[Path, InputError]]:
@@ -107,26 +117,31 @@ def _ties(root: Path) -> tuple[list[Tie], dict[Path, InputError]]:
 
 
 def _of_damaged(
-    damaged: Mapping[Path, InputError], pairs: Sequence[tuple[Tie, Stack]], found: Found
-) -> list[tuple[Tie, Stack]]:
+    damaged: Mapping[Path, InputError], pairs: Sequence[tuple[Tie, Held]], found: Found
+) -> list[tuple[Tie, Held]]:
     """What cannot be read is taken for the structures of the series that lies nearest: `check` names it then.
+
+    A file beside slices may be one of them: reading these says what is wrong with it.
 
     Raises:
         InputError: what is wrong with it, where no series or several could be the one.
     """
+    beside = {plane.path.parent for stack in found.stacks for plane in stack.slices}
     held = {id(stack) for _, stack in pairs}
     free = [stack for stack in found.stacks if id(stack) not in held]
-    lost = []
+    lost: list[tuple[Tie, Held]] = []
     for path, problem in damaged.items():
         near = nearest(path, free)
+        if len(near) != 1 and path.parent in beside:
+            continue
         if len(near) != 1:
             raise problem
         lost.append((Tie(path, (), (), (), frozenset(), frozenset(), ""), near[0]))
     return lost
 
 
-def _only(tie: Tie, found: Found, root: Path) -> Stack:
-    """The one stack that structures belong to.
+def _only(tie: Tie, found: Found, root: Path) -> Held:
+    """The one stack that structures belong to; or the one series that cannot be read and may be it.
 
     Raises:
         DatasetError: there is none, or it could be one of several.
@@ -135,6 +150,9 @@ def _only(tie: Tie, found: Found, root: Path) -> Stack:
     if len(fitting) == 1:
         return fitting[0]
     where = tie.path.relative_to(root).as_posix()
+    spoiled = _spoiled(tie, found)
+    if not fitting and len(spoiled) == 1:
+        return spoiled[0]
     if not fitting:
         reasons = [f"a series is refused: {item.error.what}" for item in found.refused]
         raise ambiguous(
@@ -144,7 +162,20 @@ def _only(tie: Tie, found: Found, root: Path) -> Stack:
     raise ambiguous(root, [f"{where} may belong to", *seen], "one series for each SEG or RTSTRUCT")
 
 
-def _refuse_rivals(pairs: Sequence[tuple[Tie, Stack]], root: Path) -> None:
+def _spoiled(tie: Tie, found: Found) -> list[Refused]:
+    """Series of the patient and frame of reference that were refused, and lie nearest."""
+    own = [
+        item
+        for item in found.refused
+        if item.series is not None
+        and item.series.patient == tie.patient
+        and (not tie.frames or item.series.frame_of_reference in {None, *tie.frames})
+    ]
+    steps = [shared_folders(tie.path, item.paths[0]) for item in own]
+    return [item for item, step in zip(own, steps, strict=True) if step == max(steps)]
+
+
+def _refuse_rivals(pairs: Sequence[tuple[Tie, Held]], root: Path) -> None:
     holders: dict[int, list[Path]] = defaultdict(list)
     for tie, stack in pairs:
         holders[id(stack)].append(tie.path)
@@ -154,23 +185,31 @@ def _refuse_rivals(pairs: Sequence[tuple[Tie, Stack]], root: Path) -> None:
             raise ambiguous(root, names, "one SEG or RTSTRUCT for each series")
 
 
-def _case(name: str, tie: Tie | None, stack: Stack, stacks: Sequence[Stack], labels: Labels | None) -> Case:
+def _case(name: str, tie: Tie | None, stack: Held, stacks: Sequence[Stack], labels: Labels | None) -> Case:
     held = set() if tie is None else {key_of(n) for n in tie.names}
     known = tuple(n for n in labels.names if key_of(n) in held) if labels is not None and held else None
-    patient = stack.series.patient or stack.series.study
+    series = _series(stack)
+    patient = series.patient or series.study
     return Case(
         id=name,
         images=(_address(stack, stacks),),
         label=None if tie is None else tie.path,
         patient=f"p-{hashlib.sha256(patient.encode()).hexdigest()[:12]}",
         annotated=None if labels is None or known == labels.names else known,
-        metadata=((MODALITY, stack.series.modality),) if stack.series.modality else (),
+        metadata=((MODALITY, series.modality),) if series.modality else (),
     )
 
 
-def _address(stack: Stack, stacks: Sequence[Stack]) -> Path:
+def _series(held: Held) -> Series:
+    assert held.series is not None  # noqa: S101  (`_spoiled`)
+    return held.series
+
+
+def _address(stack: Held, stacks: Sequence[Stack]) -> Path:
     """The folder of its files, with "@" and the series where others lie there too."""
     folder = _folder(stack)
+    if isinstance(stack, Refused):
+        return Path(f"{folder}@{_series(stack).uid}")
     near = [other for other in stacks if _folder(other).is_relative_to(folder)]
     if len(near) == 1:
         return folder
@@ -180,11 +219,12 @@ def _address(stack: Stack, stacks: Sequence[Stack]) -> Path:
     return Path(f"{folder}@{series}{'/' if stack.name else ''}{stack.name}")
 
 
-def _folder(stack: Stack) -> Path:
-    return Path(commonpath([plane.path.parent for plane in stack.slices]))
+def _folder(held: Held) -> Path:
+    paths = held.paths if isinstance(held, Refused) else [plane.path for plane in held.slices]
+    return Path(commonpath([path.parent for path in paths]))
 
 
-def _ids(every: Sequence[tuple[Tie | None, Stack]], root: Path) -> list[str]:
+def _ids(every: Sequence[tuple[Tie | None, Held]], root: Path) -> list[str]:
     """From the folder that a series and its structures share; numbered where that is not unique."""
     names = []
     for tie, stack in every:

@@ -268,12 +268,14 @@ class Written:
         labels: the table of labels; None where none was needed.
         cases: how many.
         understood: the layout that was recognised; None where the rows are guesses that need correction.
+        unreadable: what is wrong with each file and series of DICOM that cannot be read.
     """
 
     manifest: Path
     labels: Path | None
     cases: int
     understood: str | None
+    unreadable: tuple[str, ...] = ()
 
 
 def write_sketch(cases: Sequence[Case], path: Path) -> None:

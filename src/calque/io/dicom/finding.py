@@ -46,9 +46,9 @@ def find_stacks(paths: Path | str | Sequence[Path | str], *, progress: Progress 
                 for plane in read_planes(path) or ():
                     members[_identity(plane.series)].append(plane)
             except Damaged as found:
-                damaged.setdefault(_identity(found.series), Refused(found.series, found.error))
+                damaged.setdefault(_identity(found.series), Refused(found.series, found.error, (path,)))
             except ReadError as problem:
-                unknown.append(Refused(None, problem))
+                unknown.append(Refused(None, problem, (path,)))
             task.advance()
     stacks: list[Stack] = []
     refused = [*unknown, *damaged.values()]
@@ -151,24 +151,27 @@ def _order(stack: Stack) -> tuple[str, float, str]:
 
 def _sort_out(planes: Sequence[Plane], stacks: list[Stack], refused: list[Refused]) -> None:
     """Add what one series holds to `stacks` and `refused`."""
-    series = planes[0].series
     try:
         group = without_copies(planes)
         pictures = [plane for plane in group.planes if _is_picture(plane)]
         placed = [plane for plane in group.planes if not _is_picture(plane)]
         parts = same_matrix(Group(tuple(placed), (), group.notes)) if placed else []
     except CalqueError as problem:
-        refused.append(Refused(series, problem))
+        refused.append(_refusal(planes, problem))
         return
     found: list[tuple[tuple[str, ...], Stack]] = []
     for part in parts:
         for one, lattice in volumes(part):
             if isinstance(lattice, CalqueError):
-                refused.append(Refused(series, lattice))
+                refused.append(_refusal(one.planes, lattice))
             else:
                 found.append((one.words, _volume(one, lattice)))
     found += [_picture(plane, group.notes) for plane in sorted(pictures, key=_picture_order)]
     stacks += _named(found)
+
+
+def _refusal(planes: Sequence[Plane], problem: CalqueError) -> Refused:
+    return Refused(planes[0].series, problem, tuple(dict.fromkeys(plane.path for plane in planes)))
 
 
 def _named(found: Sequence[tuple[tuple[str, ...], Stack]]) -> list[Stack]:

@@ -133,10 +133,17 @@ class Stack:
 
 @dataclass(frozen=True)
 class Refused:
-    """What cannot be read, and why. `series` is None where not even the header could be read."""
+    """What cannot be read, and why. `series` is None where not even the header could be read.
+
+    Args:
+        series: to which it belongs.
+        error: what is wrong.
+        paths: its files, as far as they are known.
+    """
 
     series: Series | None
     error: CalqueError
+    paths: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

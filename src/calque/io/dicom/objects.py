@@ -37,7 +37,12 @@ _TO_RGB = np.array(
 
 
 def structures_kind(path: Path) -> str | None:
-    """ "SEG" or "RTSTRUCT", where this file is one; None for any other file, and where there is none."""
+    """ "SEG" or "RTSTRUCT", where this file is one; None for any other file, and where there is none.
+
+    Raises:
+        ReadError: DICOM that is damaged, or says in one place that it is one and in another that it is not.
+        MissingExtraError: pydicom is not installed.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(_PREAMBLE + len(_MAGIC))
@@ -48,8 +53,30 @@ def structures_kind(path: Path) -> str | None:
     with _pydicom_errors(path):
         from pydicom import dcmread
 
-        found = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-        return STRUCTURES.get(str(found.get("SOPClassUID", "")))
+        found = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "Modality"])
+        stored = str(found.file_meta.get("MediaStorageSOPClassUID", "") or "")
+        own, modality = str(found.get("SOPClassUID", "") or ""), str(found.get("Modality", "") or "")
+    return _said_kind({own or stored, stored or own}, modality, path)
+
+
+def _said_kind(classes: set[str], modality: str, path: Path) -> str | None:
+    if classes == {""}:
+        raise ReadError(
+            "This DICOM file does not say what it holds",
+            where=path,
+            expected="SOPClassUID",
+            fix="copy or export it again, or remove it",
+        )
+    kinds = {STRUCTURES.get(one) for one in classes}
+    hidden = modality in STRUCTURES.values() and modality not in kinds
+    if len(kinds) > 1 or hidden:
+        raise ReadError(
+            "This DICOM file contradicts itself on whether it is a SEG or RTSTRUCT",
+            where=path,
+            got=f"modality {modality or 'not given'}, classes {' and '.join(sorted(classes))}",
+            fix="it is damaged: copy or export it again, or remove it",
+        )
+    return kinds.pop()
 
 
 def read_object(path: Path, *, pixels: bool = True) -> Dataset:

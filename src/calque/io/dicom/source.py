@@ -62,11 +62,11 @@ def as_source(path: Path | str) -> Source | None:
     """What this path means as a DICOM source; None where it is none. A folder is one if a file in it is."""
     path = Path(path)
     if path.exists():
-        return Source(path) if _holds_dicom(path) else None
+        return Source(path) if holds_dicom(path) else None
     text, at, wanted = str(path).rpartition("@")
     if not at or not wanted or not text or not Path(text).exists():
         return None
-    return Source(Path(text), wanted) if _holds_dicom(Path(text)) else None
+    return Source(Path(text), wanted) if holds_dicom(Path(text)) else None
 
 
 def stacks_of(base: Path, progress: Progress = SILENT) -> Found:
@@ -96,6 +96,15 @@ def stack_of(path: Path) -> Stack:
     if source is None:
         raise ReadError("There is no DICOM here", where=path)
     return choose_stack(stacks_of(source.base), source.wanted, source.base)
+
+
+def path_of(stack: Stack, place: Path) -> Path:
+    """How the volume of a source is written as a path; `place` is the source, perhaps with the series."""
+    source = as_source(place)
+    if source is None or source.wanted is not None or len(stacks_of(source.base).stacks) == 1:
+        return place
+    name = f"/{stack.name}" if stack.name else ""
+    return Path(f"{place}@{stack.series.uid}{name}")
 
 
 def read_source(path: Path, *, suv: bool = True) -> Image:
@@ -174,13 +183,14 @@ def _short(wanted: str) -> str:
     return f"{series}_{plain}" if plain else series
 
 
-def _holds_dicom(path: Path) -> bool:
+def holds_dicom(path: Path) -> bool:
+    """Whether a file, or a file in a folder or zip, is DICOM, or is named as if it were."""
     if path.is_dir():
-        return any(_holds_dicom(inner) for inner in path.rglob("*") if inner.is_file())
+        return any(holds_dicom(inner) for inner in path.rglob("*") if inner.is_file())
     if path.name.startswith(".") or path.suffix.lower() in _OTHERS:
         return False
     if path.suffix.lower() == ".zip":
-        return _zip_holds_dicom(path)
+        return _zipholds_dicom(path)
     try:
         with path.open("rb") as file:
             return path.suffix.lower() == ".dcm" or file.read(132)[128:] == b"DICM"
@@ -188,7 +198,7 @@ def _holds_dicom(path: Path) -> bool:
         return False  # reading it says so
 
 
-def _zip_holds_dicom(path: Path) -> bool:
+def _zipholds_dicom(path: Path) -> bool:
     """Whether one of its files is DICOM; a zip that cannot be opened is for the reader to refuse."""
     import zipfile
 

@@ -118,11 +118,11 @@ def tied_stacks(tie: Tie, stacks: Sequence[Stack]) -> tuple[Stack, ...]:
 
 def nearest(path: Path, stacks: Sequence[Stack]) -> tuple[Stack, ...]:
     """The stacks whose files share the most folders with a file."""
-    steps = [_shared(path, stack.slices[0].path) for stack in stacks]
+    steps = [shared_folders(path, stack.slices[0].path) for stack in stacks]
     return tuple(stack for stack, step in zip(stacks, steps, strict=True) if step == max(steps))
 
 
-def _shared(one: Path, other: Path) -> int:
+def shared_folders(one: Path, other: Path) -> int:
     """How many folders two files have in common, from the root."""
     both = zip(one.resolve().parent.parts, other.resolve().parent.parts, strict=False)
     count = 0
