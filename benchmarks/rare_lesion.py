@@ -32,6 +32,7 @@ SHAPE: Shape = (48, 96, 96)
 CASES = 20
 LABELS = Labels.from_names({"liver": 1, "lesion": 2})
 PASS, DROP, LOOKED = 0.6, 0.2, 5
+BUDGET = 400.0  # seconds, by which the patch and the network are chosen; some 400 steps of two cores
 
 
 def draw(generator: np.random.Generator) -> tuple[Image, LabelMap]:
@@ -80,7 +81,8 @@ def write_data(folder: Path) -> float:
 def one_seed(data: Path, run: Path, seed: int, steps: int, as_before: bool) -> dict[str, object]:
     """Train on four fifths, look at the fifth."""
     dataset = open_dataset(data)
-    made = plan(dataset, steps=steps)
+    made = plan(dataset, budget=BUDGET, probe=False)
+    made = made.model_copy(update={"schedule": made.schedule.model_copy(update={"seconds": None, "steps": steps})})
     if as_before:  # patches by case, Dice patch by patch
         changes = {
             "foreground_by": "case",
