@@ -82,7 +82,8 @@ def one_seed(data: Path, run: Path, seed: int, steps: int, as_before: bool) -> d
     """Train on four fifths, look at the fifth."""
     dataset = open_dataset(data)
     made = plan(dataset, budget=BUDGET, probe=False)
-    made = made.model_copy(update={"schedule": made.schedule.model_copy(update={"seconds": None, "steps": steps})})
+    schedule = made.schedule.model_copy(update={"seconds": None, "steps": steps})
+    made = made.model_copy(update={"schedule": schedule})
     if as_before:  # patches by case, Dice patch by patch
         changes = {
             "foreground_by": "case",
