@@ -85,4 +85,33 @@ def test_predict_takes_a_folder_as_its_series(study: Path, tmp_path: Path) -> No
     assert json.loads((tmp_path / "said.json").read_text())["skipped"] == ["study_1"]
     assert run(["predict", *call[1:2], str(study / "one"), *call[3:]]) == 0
     assert (out / "one.nii.gz").is_file()
-    assert run(["predict", *call[1:2], *map(str, (study / "one").iterdir()), *call[3:]]) == 2
+    (out / "one.nii.gz").unlink()
+    assert run(["predict", *call[1:2], *map(str, (study / "one").iterdir()), *call[3:]]) == 0
+    assert read_labels(out / "one.nii.gz").grid.isclose(read_image(study / "one").grid)
+
+
+def test_slices_given_file_by_file_are_one_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(path) for path in write_series(tmp_path / "ct")]
+    out = tmp_path / "ct.nii.gz"
+    assert run(["convert", *files[::-1], "-o", str(out)]) == 0
+    assert read_image(out).grid.isclose(read_image(tmp_path / "ct").grid)
+    assert run(["series", *files]) == 0
+    assert "1 volumes and pictures in 6 files" in " ".join(capsys.readouterr().out.split())
+    assert run(["convert", *files[:2], *files[3:], "-o", str(tmp_path / "gap.nii.gz")]) == 2
+    assert "Slices are missing" in capsys.readouterr().err
+    other = write_series(tmp_path / "mr", series="mr", modality="MR")
+    assert run(["convert", *files, str(other[0]), str(other[1]), "-o", str(tmp_path / "two.nii.gz")]) == 2
+    assert "slices of it" in capsys.readouterr().err
+    assert not (tmp_path / "gap.nii.gz").exists()
+    assert not (tmp_path / "two.nii.gz").exists()
+
+
+@pytest.mark.parametrize("verb", [["convert"], ["predict", "no-model.calque"]])
+def test_series_are_listed_by_the_verbs_that_take_them(
+    verb: list[str], study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*verb, str(study), "-o", str(tmp_path / "out"), "--list", "--json", "-"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert run(["series", str(study), "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == listed
+    assert not (tmp_path / "out").exists()

@@ -585,6 +585,34 @@ def test_a_single_slice_is_a_volume_of_one(tmp_path: Path) -> None:
     assert stack.grid.spacing[0] == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize(
+    ("own", "stored", "read"),
+    [
+        (
+            "1.2.840.10008.5.1.4.1.1.2.77",
+            "1.2.840.10008.5.1.4.1.1.2.77",
+            True,
+        ),  # none that is known: it has rows
+        ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2", True),  # MR or CT: an image both times
+        ("1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.2", False),  # text or CT
+        ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.66.4", False),  # CT or SEG
+    ],
+)
+def test_a_slice_whose_class_is_spoiled_is_never_left_out(
+    own: str, stored: str, read: bool, tmp_path: Path
+) -> None:
+    """Without it the series would be one slice shorter, and nobody would know."""
+    path = write_series(tmp_path)[5]
+    data = dcmread(path)
+    data.SOPClassUID, data.file_meta.MediaStorageSOPClassUID = own, stored
+    data.save_as(path)
+    if read:
+        assert_in_place(only(tmp_path))
+        return
+    with pytest.raises(ReadError, match="contradicts itself"):
+        only(tmp_path)
+
+
 def test_what_a_damaged_file_belongs_to_is_not_guessed(tmp_path: Path) -> None:
     write_series(tmp_path)
     (tmp_path / "lost.dcm").write_bytes(b"")

@@ -12,7 +12,7 @@ from calque.cli.grouping import grouped
 from calque.cli.labels import labels_of
 from calque.cli.options import Json, parse_triple, parse_whole_triple
 from calque.cli.screen import Screen
-from calque.cli.series import SeriesChoice, chosen
+from calque.cli.series import ListSeries, SeriesChoice, chosen, gathered, list_series
 from calque.cli.structures import LabelsOf, Priority, Structures, names_of, read_drawn
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class AsScan:
     """Which scan of a DICOM folder is meant, and in which unit."""
 
     series: SeriesChoice = None
+    listed: ListSeries = False
     suv: Annotated[
         bool, typer.Option("--suv/--no-suv", help="DICOM PET as uptake by body weight, or as stored.")
     ] = True
@@ -132,7 +133,10 @@ class AsScan:
 
 @grouped
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A readable image or label map.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT", help="An image or label map; or the files of a DICOM series."),
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT", help="File; its suffix names the format.")
     ],
@@ -157,6 +161,13 @@ def convert(
     from calque.io.reading import is_structures
 
     screen = Screen(json)
+    if scan.listed:
+        list_series(screen, inputs)
+        return
+    found = gathered(inputs)
+    if len(found) > 1:
+        raise InputError("Several files are one image only where they are slices of it", got=found[:4])
+    source = found[0]
     is_drawn = is_structures(source)
     if not is_drawn:
         (source,) = chosen([source], scan.series, False, screen.progress)

@@ -16,7 +16,7 @@ from calque.cli.grouping import grouped
 from calque.cli.options import CacheFolder, Json, cache_folder, parse_size
 from calque.cli.predict_screen import show_engine, show_forecast, show_result, show_total
 from calque.cli.screen import Screen
-from calque.cli.series import SeriesChoice, chosen
+from calque.cli.series import ListSeries, SeriesChoice, chosen, gathered, list_series
 
 if TYPE_CHECKING:
     from calque.prediction import PredictOptions
@@ -111,6 +111,7 @@ class Which:
     all_series: Annotated[
         bool, typer.Option("--all-series", help="Every volume of DICOM folders is a scan.")
     ] = False
+    listed: ListSeries = False
 
 
 @grouped
@@ -146,9 +147,12 @@ def predict(
     from calque.prediction.extras import DicomExtras
 
     screen = Screen(json)
+    if which.listed:
+        list_series(screen, inputs)
+        return
     loaded = Model.load(model)
     predictor = loaded.predictor(how.options(sure, output))
-    inputs = fetched(inputs, screen.say)
+    inputs = gathered(fetched(inputs, screen.say))
     inputs = chosen(inputs, which.series, which.all_series, screen.progress)
     forecast = look_ahead(predictor, inputs)
     show_engine(screen, predictor)

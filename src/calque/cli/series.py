@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,9 +27,15 @@ SeriesChoice = Annotated[
 ]
 
 
+ListSeries = Annotated[
+    bool, typer.Option("--list", help="List the DICOM series of INPUT, as calque series does, and stop.")
+]
+
+
 def series(
-    source: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="DICOM: a folder, a zip or a file.", show_default=False)
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER", help="DICOM: a folder, a zip, or files.", show_default=False),
     ],
     json: Json = None,
 ) -> None:
@@ -37,23 +45,34 @@ def series(
 
     [dim]Example: calque series study/ --json series.json[/dim]
     """
-    from calque.io.dicom.finding import addressing
-    from calque.io.dicom.source import stacks_of
+    list_series(Screen(json), sources)
 
-    screen = Screen(json)
-    found = stacks_of(source, screen.progress)
+
+def list_series(screen: Screen, sources: Sequence[Path]) -> None:
+    """Show what `calque series` shows of folders, zips and files together.
+
+    Raises:
+        Exit: with code 1, if something is refused.
+        ReadError: a path is not there.
+    """
+    from calque.io.dicom.finding import addressing, find_stacks
+    from calque.io.dicom.source import as_source
+
+    known = [source for source in map(as_source, sources) if source is not None]
+    found = find_stacks([s.base for s in known] or list(sources), progress=screen.progress)
     call = addressing(found)
     rows = [_row(stack, call(stack.series, "")) for stack in found.stacks]
     rows += [
         _refused_row(item, "" if item.series is None else call(item.series, "")) for item in found.refused
     ]
     header = ("series", "modality", "description", "volume", "voxels (z, y, x)", "spacing, mm", "remarks")
-    screen.table(f"{len(found.stacks)} volumes and pictures in {source}", header, rows)
+    where = sources[0] if len(sources) == 1 else f"{len(sources)} files and folders"
+    screen.table(f"{len(found.stacks)} volumes and pictures in {where}", header, rows)
     for item in found.refused:
         screen.say(f"refused: {item.error}")
     screen.json(
         {
-            "source": source,
+            "source": where,
             "stacks": [_plain(stack) for stack in found.stacks],
             "refused": [
                 {"series": item.series and _named(item.series), "error": item.error} for item in found.refused
@@ -88,6 +107,45 @@ def chosen(inputs: Sequence[Path], wanted: str | None, every: bool, progress: Pr
                 stacks_of(source.base, progress)  # says how far it is; what was found is remembered
             paths.append(path if wanted is None else Path(f"{path}@{wanted}"))
     return paths
+
+
+def gathered(inputs: Sequence[Path]) -> list[Path]:
+    """The inputs of a verb; slices that are given file by file become a folder of links for each series.
+
+    The folder is called as that of the files, and goes when the program ends.
+    """
+    from calque.io.dicom import find_stacks
+    from calque.io.dicom.source import as_source
+    from calque.io.reading import is_structures
+
+    loose = [
+        path
+        for path in inputs
+        if path.is_file() and path.suffix.lower() != ".zip" and as_source(path) and not is_structures(path)
+    ]
+    if len(loose) < 2:
+        return list(inputs)
+    found = find_stacks(loose)
+    members: dict[str, dict[Path, None]] = {}
+    for stack in found.stacks:
+        files = dict.fromkeys(plane.path for plane in stack.slices)
+        if len(files) > 1:  # pictures are scans by themselves
+            members.setdefault(stack.series.uid, {}).update(files)
+    for item in found.refused:
+        if item.series is not None and len(item.paths) > 1:
+            members.setdefault(item.series.uid, {}).update(dict.fromkeys(item.paths))
+    taken = {path for files in members.values() for path in files}
+    return [*(path for path in inputs if path not in taken), *(_linked(list(f)) for f in members.values())]
+
+
+def _linked(files: Sequence[Path]) -> Path:
+    kept = TemporaryDirectory(prefix="calque-")
+    atexit.register(kept.cleanup)
+    folder = Path(kept.name) / (files[0].resolve().parent.name or "series")
+    folder.mkdir()
+    for number, path in enumerate(files):
+        (folder / f"{number:05d}_{path.name}").symlink_to(path.resolve())
+    return folder
 
 
 def _row(stack: Stack, address: str) -> tuple[object, ...]:

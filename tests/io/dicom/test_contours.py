@@ -40,6 +40,14 @@ def test_polygons_hold_the_mask_and_nothing_else(seed: int) -> None:
         assert len(rings) == cc3d.connected_components(mask.astype(np.uint8), connectivity=4).max()
 
 
+def test_the_noise_of_a_slice() -> None:
+    """Hundreds of holes, in rows and in one another's way."""
+    mask = np.random.default_rng(0).random((90, 80)) < 0.6
+    rings = trace(mask)
+    assert np.array_equal(_filled(rings, mask.shape), mask)
+    assert sum(_area(ring) for ring in rings) == pytest.approx(np.count_nonzero(mask))
+
+
 def test_a_square_has_four_corners_and_a_ring_is_one_polygon() -> None:
     square = np.zeros((5, 6), bool)
     square[1:4, 2:5] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,7 +26,7 @@ from tests.support.judges import (
 from calque.errors import GeometryError, InputError, LabelError
 from calque.geometry import Box, Grid, Reorientation
 from calque.image import Image, LabelMap
-from calque.io import read_labels
+from calque.io import read_labels, write_labels
 from calque.io.dicom import (
     Identity,
     Stack,
@@ -36,6 +37,7 @@ from calque.io.dicom import (
     write_seg,
     write_sr,
 )
+from calque.io.dicom.structures import Reference
 from calque.labels import Labels
 from calque.ops.measures import measure_labels
 from calque.ops.render import overlay_slices
@@ -218,6 +220,15 @@ def test_an_asymmetric_object_stays_where_it_is(
         array, where = dcmqi_labels(folder / "seg.dcm", folder / "dcmqi")
         assert same_place(array, where, truth)
         assert array.shape == truth.grid.shape
+        write_rtstruct(given_as, stack, folder / "rt.dcm", MODEL)
+        drawn = read_labels(folder / "rt.dcm", truth.labels, reference=Reference(stack.grid, stack))
+        assert (drawn.array == truth.array).all()
+        write_labels(given_as, folder / "mask.nii.gz")
+        stored = nib.load(folder / "mask.nii.gz")
+        right = np.array(stored.affine) * np.array([[-1], [-1], [1], [1]])  # RAS to LPS
+        marked = np.argwhere(np.asarray(stored.dataobj))
+        places = {tuple(p) for p in (np.c_[marked, np.ones(len(marked))] @ right.T)[:, :3].round(2) + 0.0}
+        assert places == {tuple(p) for p in truth.grid.to_world(np.argwhere(truth.array)).round(2) + 0.0}
 
 
 def test_a_crop_of_the_grid_is_put_back_into_it(stack: Stack, tmp_path: Path) -> None:

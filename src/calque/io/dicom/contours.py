@@ -15,13 +15,14 @@ def trace(mask: NDArray[np.bool_]) -> list[Ring]:
     """The polygons of a mask (row, column), one for each part that hangs together by edges.
 
     Holes are joined to the outline around them by a cut of no width ("key hole"), since RTSTRUCT knows no
-    holes: PS3.3, C.8.8.6.3.
+    holes: PS3.3, C.8.8.6.3. The time grows with the number of pixels and corners alone.
     """
     rings = _rings(mask)
-    outer = [ring for ring in rings if _area(ring) > 0]
-    holes = [ring for ring in rings if _area(ring) < 0]
+    areas = [_area(ring) for ring in rings]
+    outer = [ring for ring, area in zip(rings, areas, strict=True) if area > 0]
+    holes = [ring for ring, area in zip(rings, areas, strict=True) if area < 0]
     if holes:
-        outer = _join(outer, holes)
+        outer = _joined([*outer, *holes], len(outer), mask)
     return [ring - 0.5 for ring in outer]
 
 
@@ -86,36 +87,71 @@ def _area(ring: Ring) -> float:
     return float(np.dot(row, np.roll(column, -1)) - np.dot(column, np.roll(row, -1))) / 2.0
 
 
-def _join(outer: list[Ring], holes: list[Ring]) -> list[Ring]:
-    """Each hole cut to what lies left of it, from left to right: that is its outline, or a hole of it."""
-    for hole in sorted(holes, key=lambda ring: float(ring[:, 1].min())):
-        edges = _left_edges(hole)
-        k = int(edges[0])
-        start = hole[k]
-        row = min(start[0], hole[(k + 1) % len(hole)][0]) + _BRIDGE
-        which, place, column = _nearest_left(outer, row, float(start[1]))
-        bridge = np.array([[row, column]]), np.array([[row, start[1]]])
-        around = np.roll(hole, -(k + 1), axis=0)
-        ring = outer[which]
-        parts = (ring[: place + 1], bridge[0], bridge[1], around, bridge[1], bridge[0], ring[place + 1 :])
-        outer[which] = np.concatenate(parts)
-    return outer
+def _joined(rings: list[Ring], outer: int, mask: NDArray[np.bool_]) -> list[Ring]:
+    """The first `outer` rings with their holes, which are the other rings, cut in.
+
+    From the leftmost edge of each hole the cut runs left through the mask, to the edge of the outline or of
+    another hole; so holes hang on rings as a tree.
+    """
+    begins = np.cumsum([0, *(len(ring) for ring in rings)])
+    owners = _owners(rings, mask.shape)
+    hanging: dict[int, list[tuple[float, float, int, int]]] = {}  # edge -> row, column, hole, its edge
+    for number in range(outer, len(rings)):
+        hole = rings[number]
+        first = int(_left_edges(hole)[0])
+        corner = hole[first]
+        row = min(corner[0], hole[(first + 1) % len(hole)][0])
+        column = int(corner[1])
+        clear = np.flatnonzero(~mask[int(row), :column])
+        met = int(clear[-1]) + 1 if clear.size else 0
+        edge = int(owners[int(row), met])
+        hanging.setdefault(edge, []).append((row + _BRIDGE, float(column), number, first))
+    return [_walked(rings, begins, hanging, number) for number in range(outer)]
+
+
+def _owners(rings: list[Ring], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """(rows, columns + 1): of each border between a pixel and the next one in its row, the number of the edge
+    that it is a part of, counted through all rings."""
+    here = np.concatenate(rings).astype(np.intp)
+    there = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]).astype(np.intp)
+    edges = np.flatnonzero(here[:, 1] == there[:, 1])
+    low = np.minimum(here[edges, 0], there[edges, 0])
+    counts = np.abs(here[edges, 0] - there[edges, 0])
+    rows = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(low, counts)
+    owners = np.full((shape[0], shape[1] + 1), -1, np.intp)
+    owners[rows, np.repeat(here[edges, 1], counts)] = np.repeat(edges, counts)
+    return owners
+
+
+def _walked(
+    rings: list[Ring],
+    begins: NDArray[np.intp],
+    hanging: dict[int, list[tuple[float, float, int, int]]],
+    number: int,
+) -> Ring:
+    """The corners of a ring in order; where a hole hangs on an edge, there and around it and back."""
+    points: list[tuple[float, float]] = []
+    left: list[tuple[float, float] | tuple[int, int]] = [(number, k) for k in range(len(rings[number]))[::-1]]
+    while left:
+        step = left.pop()
+        if isinstance(step[0], float):
+            points.append((step[0], step[1]))
+            continue
+        ring, corner = rings[step[0]], int(step[1])
+        points.append((float(ring[corner][0]), float(ring[corner][1])))
+        held = hanging.get(int(begins[step[0]]) + corner)
+        if held is None:
+            continue
+        down = bool(ring[(corner + 1) % len(ring)][0] > ring[corner][0])
+        column = float(ring[corner][1])
+        for row, start, hole, first in sorted(held, reverse=down):  # the last one comes off first
+            size = len(rings[hole])
+            around = [(hole, (first + 1 + k) % size) for k in range(size)]
+            left += [(row, column), (row, start), *around[::-1], (row, start), (row, column)]
+    return np.array(points)
 
 
 def _left_edges(ring: Ring) -> NDArray[np.intp]:
     """First corners of the edges along a column that lie furthest left."""
     along = ring[:, 1] == np.roll(ring[:, 1], -1)
     return np.flatnonzero(along & (ring[:, 1] == ring[:, 1].min()))
-
-
-def _nearest_left(rings: list[Ring], row: float, column: float) -> tuple[int, int, float]:
-    """Which ring, after which of its corners, and at which column a line to the left meets first."""
-    best = (-1, -1, -np.inf)
-    for number, ring in enumerate(rings):
-        after = np.roll(ring, -1, axis=0)
-        low, high = np.minimum(ring[:, 0], after[:, 0]), np.maximum(ring[:, 0], after[:, 0])
-        met = (ring[:, 1] == after[:, 1]) & (low < row) & (row < high) & (ring[:, 1] < column)
-        for place in np.flatnonzero(met):
-            if ring[place, 1] > best[2]:
-                best = (number, int(place), float(ring[place, 1]))
-    return best

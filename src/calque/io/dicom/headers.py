@@ -98,8 +98,17 @@ def _require_no_dicom(path: Path, head: bytes) -> None:
 
 def _planes(file: BinaryIO, elements: Elements, path: Path) -> tuple[Plane, ...]:
     meta = Elements(elements.data.file_meta, path)
-    sop_class = elements.text("SOPClassUID") or meta.text("MediaStorageSOPClassUID")
-    if not _is_image(sop_class, elements):
+    stored = meta.text("MediaStorageSOPClassUID")
+    sop_class = elements.text("SOPClassUID") or stored
+    is_image = _is_image(sop_class, elements)
+    if stored and is_image != _is_image(stored, elements):
+        raise ReadError(
+            "This DICOM file contradicts itself on whether it is an image",
+            where=path,
+            got=f"classes {sop_class} and {stored}",
+            fix="it is damaged: copy or export it again, or remove it",
+        )
+    if not is_image:
         return ()
     series = _series(elements)
     if not series.uid:
@@ -126,7 +135,7 @@ def _planes(file: BinaryIO, elements: Elements, path: Path) -> tuple[Plane, ...]
 
 
 def _is_image(sop_class: str, elements: Elements) -> bool:
-    """Whether this is a scan or picture; of private classes those that have rows.
+    """Whether this is a scan or picture; of private classes, and of new ones, those that have rows.
 
     Raises:
         ReadError: it does not say what it is.
@@ -138,16 +147,19 @@ def _is_image(sop_class: str, elements: Elements) -> bool:
             expected="SOPClassUID",
             fix="copy or export it again, or remove it",
         )
-    if not sop_class.startswith(_STANDARD):
+    name = _name_of(sop_class)
+    if name is None:
         return elements.whole("Rows") is not None
-    return sop_class in _UNSUPPORTED or _names_image(sop_class)
+    return sop_class in _UNSUPPORTED or "Image Storage" in name
 
 
 @cache
-def _names_image(sop_class: str) -> bool:
+def _name_of(sop_class: str) -> str | None:
+    """As the standard calls it; None of a class that it does not know."""
     from pydicom.uid import UID
 
-    return "Image Storage" in UID(sop_class).name
+    name = UID(sop_class).name if sop_class.startswith(_STANDARD) else sop_class
+    return None if name == sop_class else name
 
 
 def _series(elements: Elements) -> Series:

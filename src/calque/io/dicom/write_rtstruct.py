@@ -32,9 +32,11 @@ from calque.labels import Label
 from calque.terminology import CATEGORIES
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+_CONTOUR_DATA = 0x30060050
 _STUDY = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, as RTReferencedStudySequence asks
 
 
@@ -138,13 +140,20 @@ def _contours(mask: NDArray[np.bool_], label: Label, number: int, source: Source
             contour.ContourNumber = len(found) + 1
             contour.ContourGeometricType = "CLOSED_PLANAR"
             contour.NumberOfContourPoints = len(ring)
-            contour.ContourData = decimals(grid.to_world(indices).ravel())
+            contour.add(_unchecked(_CONTOUR_DATA, decimals(grid.to_world(indices).ravel())))
             if placed.aligned:
                 contour.ContourImageSequence = [_image(source, int(z))]
             found.append(contour)
     if found:
         item.ContourSequence = found
     return item
+
+
+def _unchecked(tag: int, values: list[str]) -> DataElement:
+    """DS as it is written: pydicom would make an object of every number."""
+    from pydicom.dataelem import DataElement
+
+    return DataElement(tag, "DS", values, already_converted=True)
 
 
 def _image(source: Source, plane: int) -> Dataset:
