@@ -19,16 +19,12 @@ from tests.training.runs import (
 
 from calque.dataset import Dataset
 from calque.errors import DatasetError, InputError
+from calque.evaluation import Scores, summarise
 from calque.model import Model
 from calque.planning import Schedule
 from calque.training import More, extend, train
 from calque.training.grow import join, settle
 from calque.training.run import DatasetRecord, RunFolder, Split, read_history
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +49,62 @@ def test_it_goes_on_from_before_the_decay(run: Path) -> None:
     assert [row.step for row in rows] == sorted(row.step for row in rows)
     assert any("Extended" in (row.event or "") for row in rows)
     assert_same_weights(Model.load(RunFolder(run).model), model)
+
+
+def scored(run: Path, value: float) -> None:
+    """The scores of the finished model, as if each class had this Dice everywhere."""
+    path = RunFolder(run).fold(0).scores
+    scores = Scores.read(path)
+    cases = [
+        case.model_copy(
+            update={
+                "classes": {
+                    name: one.model_copy(update={"values": one.values | {"dice": value}})
+                    for name, one in case.classes.items()
+                }
+            }
+        )
+        for case in scores.cases
+    ]
+    path.unlink()
+    summarise(cases, scores.labels).write(path)
+
+
+def test_a_model_that_was_better_before_is_kept_with_its_scores_and_the_other_one_beside_it(
+    run: Path,
+) -> None:
+    fold, before = RunFolder(run).fold(0), Model.load(RunFolder(run).model)
+    scored(run, 0.99)
+    masks = {path.name: path.read_bytes() for path in fold.validation.iterdir()}
+    heard = Heard()
+    model = extend(run, More(steps=6), None, TWO_FOLDS, heard)
+    assert_same_weights(model, before)
+    assert_same_weights(Model.load(fold.model), before)
+    assert {path.name: path.read_bytes() for path in fold.validation.iterdir()} == masks
+    assert any("from before the extension is kept" in line and "0.99" in line for line in heard.said)
+    assert "The longer one is in longer/" in model.card.notes
+    assert Model.load(fold.path / "longer" / "model.calque").card.steps == 5 + 6
+    assert Scores.read(fold.path / "longer" / "scores.json").cases
+    longer = extend(run, More(steps=9), None, TWO_FOLDS)  # it can be tried again, longer
+    assert_same_weights(longer, before)
+    assert Model.load(fold.path / "longer" / "model.calque").card.steps == 5 + 9
+
+
+def test_a_better_model_takes_the_place_and_the_one_from_before_is_there(run: Path) -> None:
+    fold, before = RunFolder(run).fold(0), Model.load(RunFolder(run).model)
+    scored(run, 0.0)
+    model = extend(run, More(steps=6), None, TWO_FOLDS)
+    assert "The extended model is kept" in model.card.notes
+    assert_same_weights(Model.load(fold.path / "earlier" / "model.calque"), before)
+    assert not (fold.path / "longer").exists()
+
+
+def test_without_validation_it_is_said_that_nobody_knows(dataset: Dataset, tmp_path: Path) -> None:
+    options = two_folds(fold="all")
+    train(dataset, plan_for(dataset, schedule=Schedule(steps=4, decay=0.5)), tmp_path, options)
+    model = extend(tmp_path, More(steps=2), None, options)
+    assert "nobody has measured" in model.card.notes
+    assert (RunFolder(tmp_path).fold("all").path / "earlier" / "model.calque").exists()
 
 
 def test_interrupted_while_extending_it_can_be_resumed(run: Path, dataset: Dataset, tmp_path: Path) -> None:

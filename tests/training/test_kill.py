@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.training.runs import TWO_FOLDS, assert_same_weights, make_dataset, plan_for
+from tests.training.runs import TWO_FOLDS, assert_same_weights, plan_for
 
 from calque.dataset import Dataset
 from calque.model import Model
@@ -35,11 +35,6 @@ plan = plan_for(data, schedule=Schedule(steps=int(sys.argv[3]), decay=0.5))
 print("ready", flush=True)
 train(data, plan, sys.argv[2], two_folds(resume=True, checkpoint_seconds=0))
 """
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.training.runs import StopAt, assert_same_weights
 
 from calque.dataset import Dataset, open_dataset
 from calque.errors import LabelError, PlanError
@@ -15,6 +16,7 @@ from calque.evaluation import Scores
 from calque.io import read_labels
 from calque.labels import Labels, Region
 from calque.model import Model
+from calque.nets import NetworkConfig, others
 from calque.phantoms import write_phantoms
 from calque.planning import Plan, Wishes, plan
 from calque.training import TrainOptions, train
@@ -177,14 +179,90 @@ class Own(torch.nn.Module):
 
 
 def test_a_module_of_ones_own_is_named_in_the_file_and_given(dataset: Dataset, tmp_path: Path) -> None:
-    from calque.nets.others import _given, give_network
-
     module = Own(len(dataset.channels), dataset.labels.outputs)
-    model = go(dataset, tmp_path, Wishes(network=give_network(module)))
+    model = train(dataset, small(plan(dataset, steps=3, probe=False)), tmp_path, TWO_FOLDS, network=module)
     statistics = model.members[0]["body.norm.running_mean"]
     assert float(statistics.abs().max()) > 0
-    _given.clear()  # as in another process
+    others._given.clear()  # as in another process
     with pytest.raises(PlanError, match="not part of Calque"):
         Model.load(tmp_path / "model.calque")
-    again = Model.load(tmp_path / "model.calque", network=Own(len(dataset.channels), dataset.labels.outputs))
+    given = Own(len(dataset.channels), dataset.labels.outputs)
+    again = Model.load(tmp_path / "model.calque", network=given)
     torch.testing.assert_close(again.networks()[0].body.norm.running_mean, statistics)
+    image = _image(dataset, model)
+    exact = {"engine": "torch", "precision": "f32", "mirror": "off"}
+    assert np.array_equal(again.predict(image, **exact).array, model.predict(image, **exact).array)
+
+
+class Deep(torch.nn.Module):
+    """Two resolutions while it trains, a weight that is tied, and a buffer that no file holds."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv3d(config.inputs, 6, 3, padding=1)
+        self.again = torch.nn.Conv3d(6, 6, 3, padding=1)
+        self.tied = torch.nn.Conv3d(6, 6, 3, padding=1)
+        self.tied.weight = self.again.weight
+        self.last = torch.nn.Conv3d(6, config.outputs, 1)
+        self.register_buffer("half", torch.tensor(0.5), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        x = self.tied(torch.relu(self.again(torch.relu(self.first(x))))) * self.half
+        return [self.last(x), self.last(torch.nn.functional.avg_pool3d(x, 2))]
+
+
+def test_a_function_makes_networks_with_deep_supervision_that_repeat_and_resume(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    made = small(plan(dataset, steps=4, probe=False))
+    one = train(dataset, made, tmp_path / "one", TWO_FOLDS, network=Deep)
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, made, tmp_path / "two", TWO_FOLDS, StopAt(2), network=Deep)
+    resumed = TWO_FOLDS.model_copy(update={"resume": True})
+    two = train(dataset, made, tmp_path / "two", resumed, network=Deep)
+    assert_same_weights(one, two)
+    assert torch.equal(two.members[0]["body.tied.weight"], two.members[0]["body.again.weight"])
+    again = Model.load(tmp_path / "two" / "model.calque", network=Deep)
+    assert float(again.networks()[0].body.half) == 0.5
+
+
+def other_shape(config: NetworkConfig) -> torch.nn.Module:
+    return torch.nn.Conv3d(config.inputs, config.outputs, 3)
+
+
+def other_outputs(config: NetworkConfig) -> torch.nn.Module:
+    return torch.nn.Conv3d(config.inputs, config.outputs + 1, 1)
+
+
+def other_channels(config: NetworkConfig) -> torch.nn.Module:
+    return torch.nn.Conv3d(config.inputs + 1, config.outputs, 1)
+
+
+def double(config: NetworkConfig) -> torch.nn.Module:
+    return torch.nn.Conv3d(config.inputs, config.outputs, 1).double()
+
+
+def nothing(_: NetworkConfig) -> torch.nn.Module:
+    return torch.nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (other_shape, "another shape"),
+        (other_outputs, "another shape"),
+        (other_channels, "cannot take the patch"),
+        (double, "float32"),
+        (nothing, "no weights to train"),
+        (lambda config: config.outputs, "makes no torch.nn.Module"),
+        (lambda: None, "fails to make"),
+        (torch.nn.LazyConv3d(3, 1), "no shape yet"),
+        ("plain", "This is no network"),
+    ],
+)
+def test_networks_that_cannot_be_trained_are_refused_before_anything_is_written(
+    dataset: Dataset, tmp_path: Path, network: object, words: str
+) -> None:
+    with pytest.raises(PlanError, match=words):
+        train(dataset, small(plan(dataset, steps=1, probe=False)), tmp_path / "run", network=network)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()

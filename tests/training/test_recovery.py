@@ -25,14 +25,9 @@ from calque.dataset import Dataset
 from calque.errors import InputError, ReadError, ResourceError, TrainingError
 from calque.model import Model
 from calque.planning import Schedule
-from calque.training import loop, recovery, state, train
+from calque.training import keeper, loop, recovery, state, train
 from calque.training.run import RunFolder, read_history
 from calque.training.sampler import Sample, Sampler
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +79,35 @@ def test_without_a_checkpoint_it_begins_again(
     half = plan_for(dataset).optimiser
     quarter = plan_for(dataset, optimiser=half.model_copy(update={"rate": half.rate / 4}))
     assert_same_weights(model, train(dataset, quarter, tmp_path / "quarter", TWO_FOLDS))
+
+
+def test_killed_before_its_first_checkpoint_a_run_keeps_its_plan_and_its_seed(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(*_: object, **__: object) -> torch.Tensor:
+        raise SystemExit  # nothing is written down after this, as after a kill
+
+    whole = train(dataset, plan_for(dataset), tmp_path / "whole", two_folds(seed=7))
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", dead)
+        with pytest.raises(SystemExit):
+            train(dataset, plan_for(dataset), tmp_path / "run", two_folds(seed=7))
+    assert not RunFolder(tmp_path / "run").fold(0).checkpoint.exists()
+    other = plan_for(dataset, schedule=Schedule(steps=STEPS + 3))
+    again = train(dataset, other, tmp_path / "run", two_folds(resume=True, seed=1))
+    assert_same_weights(again, whole)
+    assert again.card.seed == 7
+
+
+def test_the_first_checkpoints_come_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, written = [0.0], []
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: now[0])
+    keep = keeper.Keeper(None, tmp_path, 60.0, lambda _: None)  # type: ignore[arg-type]
+    monkeypatch.setattr(keep, "save", lambda: written.append(now[0]))
+    for second in range(300):
+        now[0] = float(second)
+        keep.after_step()
+    assert written == [10, 30, 70, 130, 190, 250]
 
 
 def test_it_gives_up_with_the_cause(

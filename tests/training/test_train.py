@@ -13,7 +13,6 @@ from tests.training.runs import (
     TWO_FOLDS,
     StopAt,
     assert_same_weights,
-    make_dataset,
     plan_for,
     two_folds,
 )
@@ -29,11 +28,6 @@ from calque.planning import Augmentation, Schedule
 from calque.training import train
 from calque.training.ending import studied
 from calque.training.run import RunFolder, read_history
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from tests.training.runs import (
     Heard,
     StopAt,
     assert_same_weights,
-    make_dataset,
     plan_for,
     two_folds,
 )
@@ -22,11 +21,6 @@ from calque.training import Until, train
 from calque.training.run import RunFolder
 from calque.training.until import is_flat
 from calque.training.validate import QuickValidator
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize(

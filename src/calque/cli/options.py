@@ -104,7 +104,11 @@ CacheFolder = Annotated[
 
 Kind = Annotated[
     str | None,
-    typer.Option("--kind", metavar="2d|2.5d|3d", help="Slices, slices with their neighbours, or volumes."),
+    typer.Option(
+        "--kind",
+        metavar="2d|2.5d|3d|lowres|cascade",
+        help="Slices, with their neighbours, volumes; on a coarser grid, or on that and then in full.",
+    ),
 ]
 Outputs = Annotated[
     str, typer.Option(metavar="classes|regions", help="What the network answers with; regions may overlap.")

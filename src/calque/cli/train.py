@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from calque.cli.extending import (
     require_alone,
     require_both,
 )
+from calque.cli.grouping import grouped
 from calque.cli.options import (
     Budget,
     ClassWeights,
@@ -38,35 +40,79 @@ from calque.cli.options import (
 from calque.cli.screen import Screen
 
 
-def train(
-    data: MaybeData = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")
-    ] = None,
-    budget: Budget = None,
-    steps: Steps = None,
-    memory: Memory = None,
+@dataclass(frozen=True)
+class Planning:
+    """How long, and what a person decides in place of the planner."""
+
+    budget: Budget = None
+    steps: Steps = None
+    memory: Memory = None
     plan_file: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="A plan, in place of a new one.")
-    ] = None,
-    kind: Kind = None,
-    outputs: Outputs = "classes",
-    loss: LossName = None,
-    class_weights: ClassWeights = None,
-    network: Network = None,
-    network_options: NetworkOptions = None,
+    ] = None
+    kind: Kind = None
+    outputs: Outputs = "classes"
+    loss: LossName = None
+    class_weights: ClassWeights = None
+    network: Network = None
+    network_options: NetworkOptions = None
+
+    def planned(self, start: Path | None) -> Planned:
+        """Where the plan comes from; what contradicts itself is refused."""
+        wishes = parse_wishes(
+            self.kind, self.outputs, self.loss, self.class_weights, self.network, self.network_options
+        )
+        asked = bool(self.budget or self.steps or self.memory) or wishes.decided
+        if self.plan_file is not None and asked:
+            raise typer.BadParameter("--plan holds what these options say; give one or the other")
+        if start is not None and (self.plan_file or self.memory or wishes.decided):
+            raise typer.BadParameter(
+                "the model has a plan: give only --budget or --steps", param_hint="--from"
+            )
+        length = Length(self.budget, self.steps, self.memory)
+        return Planned(self.plan_file, length, wishes, start, asked)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which cases validate, and what comes after."""
+
     fold: Annotated[
         str | None, typer.Option(metavar="K|all", help="Which fold validates, by default 0; all: none does.")
-    ] = None,
+    ] = None
     folds: Annotated[
         int | None,
         typer.Option(
             min=2, help="Without --fold: cross-validation, in one budget. Else patients are dealt in 5."
         ),
-    ] = None,
+    ] = None
     refit: Annotated[
         bool, typer.Option("--refit", help="After cross-validation, one network trained on every case.")
-    ] = False,
+    ] = False
+
+    @property
+    def number(self) -> int | Literal["all"]:
+        """Of the fold that validates."""
+        text = self.fold or "0"
+        if text == "all":
+            return "all"
+        if not text.isdigit():
+            raise typer.BadParameter(f"{text!r} is neither the number of a fold nor all", param_hint="--fold")
+        return int(text)
+
+    @property
+    def crossed(self) -> bool:
+        """Whether every fold is trained."""
+        crossed = self.folds is not None and self.fold is None
+        if self.refit and not crossed:
+            raise typer.BadParameter("--refit follows a cross-validation: give --folds, and no --fold")
+        return crossed
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """Where a run begins, and what makes it go on or end."""
+
     start: Annotated[
         Path | None,
         typer.Option(
@@ -74,26 +120,48 @@ def train(
             metavar="MODEL|RUN",
             help="Fine-tune: begin with this model's plan and weights. With --extend: the run that goes on.",
         ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="With --steps, the same seed gives the same weights.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False,
-    until: WantedUntil = None,
-    more: WantedMore = None,
-    add: AddFolder = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out cases that fail the check.")
-    ] = False,
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="With --steps, the same seed gives the same weights.")] = 0
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in RUN.")] = False
+    until: WantedUntil = None
+    more: WantedMore = None
+    add: AddFolder = None
+
+    @property
+    def extends(self) -> bool:
+        """Whether a finished run goes on."""
+        return self.more is not None or self.add is not None
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Which cases train."""
+
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out cases that fail the check.")] = False
     holdout: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="Names of cases or patients, one a line, that training must not see."
         ),
-    ] = None,
+    ] = None
     track: Annotated[
         str | None,
         typer.Option(metavar="tensorboard|mlflow", help="Curves for other tools too, in the run's folder."),
+    ] = None
+    patients: Patients = None
+
+
+@grouped
+def train(
+    data: MaybeData = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")
     ] = None,
-    patients: Patients = None,
+    *,
+    planning: Planning,
+    folds: Folds,
+    sitting: Sitting,
+    cases: Cases,
     json: Json = None,
 ) -> None:
     """Train a model: check, plan, prepare, train, validate. Writes RUN/model.calque.
@@ -102,42 +170,25 @@ def train(
     [dim]Longer, with more cases: calque train --from runs/liver --add new_scans/ --extend 1h[/dim]
     """
     started = time.monotonic()
-    number = _parse_fold(fold or "0")
-    if more is not None or add is not None:
-        require_alone(data, output, plan_file, until, resume)
-        growth = Growth(start, parse_more(more, budget, steps), add, patients, number, seed)
-        extend_run(
-            growth, Screen(json), started, lambda fresh, seen: usable(fresh, seen, skip_bad), show_result
-        )
+    if sitting.extends:
+        require_alone(data, output, planning.plan_file, sitting.until, sitting.resume)
+        _extend(planning, folds, sitting, cases, Screen(json), started)
         return
     data, output = require_both(data, output)
-    crossed = folds is not None and fold is None
-    if refit and not crossed:
-        raise typer.BadParameter("--refit follows a cross-validation: give --folds, and no --fold")
-    wishes = parse_wishes(kind, outputs, loss, class_weights, network, network_options)
-    asked = bool(budget or steps or memory) or wishes.decided
-    beside_model = start is not None and bool(plan_file or memory or wishes.decided)
-    _require_one_plan(twice=plan_file is not None and asked, beside_model=beside_model)
+    crossed, planned = folds.crossed, planning.planned(sitting.start)
 
     from calque.training import TrainOptions
 
-    told: dict[str, Any] = {"until": parse_until(until), "track": track}
-    options = TrainOptions(fold=number, folds=folds or 5, seed=seed, resume=resume, **told)
-    source = Source(data, patients, holdout, skip_bad)
-    planned = Planned(plan_file, Length(budget, steps, memory), wishes, start, asked)
-    begin_run(source, planned, Fit(output, options, crossed, refit), Screen(json), started)
+    told: dict[str, Any] = {"until": parse_until(sitting.until), "track": cases.track}
+    kept = {"seed": sitting.seed, "resume": sitting.resume}
+    options = TrainOptions(fold=folds.number, folds=folds.folds or 5, **kept, **told)
+    source = Source(data, cases.patients, cases.holdout, cases.skip_bad)
+    begin_run(source, planned, Fit(output, options, crossed, folds.refit), Screen(json), started)
 
 
-def _require_one_plan(*, twice: bool, beside_model: bool) -> None:
-    if twice:
-        raise typer.BadParameter("--plan holds what these options say; give one or the other")
-    if beside_model:
-        raise typer.BadParameter("the model has a plan: give only --budget or --steps", param_hint="--from")
-
-
-def _parse_fold(text: str) -> int | Literal["all"]:
-    if text == "all":
-        return "all"
-    if not text.isdigit():
-        raise typer.BadParameter(f"{text!r} is neither the number of a fold nor all", param_hint="--fold")
-    return int(text)
+def _extend(
+    planning: Planning, folds: Folds, sitting: Sitting, cases: Cases, screen: Screen, started: float
+) -> None:
+    more = parse_more(sitting.more, planning.budget, planning.steps)
+    growth = Growth(sitting.start, more, sitting.add, cases.patients, folds.number, sitting.seed)
+    extend_run(growth, screen, started, lambda fresh, seen: usable(fresh, seen, cases.skip_bad), show_result)

@@ -1,5 +1,7 @@
 """The `.calque` file: a zip, stored and not deflated, of `model.json` and `members/N.safetensors`.
 
+A cascade also has `first/N.safetensors`, the weights of its first stage.
+
 Nothing in it is executable, no name in it is ever used as a path, and nothing is allocated that the file's
 own length does not allow: entries are not compressed, so that they cannot be larger than the file.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +27,7 @@ VERSION = 1
 
 _MANIFEST = "model.json"
 _MANIFEST_BYTES = 2**24
+_MEMBERS, _FIRST = "members", "first"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same model is the same bytes
 _DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, OSError,
@@ -46,6 +50,7 @@ class Manifest(Value):
     plan: Plan
     card: Card
     members: tuple[Member, ...] = Field(min_length=1, max_length=1000)
+    first: tuple[Member, ...] = Field(default=(), max_length=1000)
 
 
 class _Version(BaseModel):
@@ -53,23 +58,29 @@ class _Version(BaseModel):
     version: int
 
 
-def write(path: Path | str, plan: Plan, card: Card, members: list[bytes]) -> None:
-    """Write aside, flush, rename; `members` are safetensors.
+def write(
+    path: Path | str, plan: Plan, card: Card, members: list[bytes], first: Sequence[bytes] = ()
+) -> None:
+    """Write aside, flush, rename; `members`, and the `first` stage's, are safetensors.
 
     Raises:
         ResourceError: the disk is full.
     """
-    names = [_member_name(number) for number in range(len(members))]
-    sums = (hashlib.sha256(data).hexdigest() for data in members)
-    listed = tuple(Member(name=name, sha256=digest) for name, digest in zip(names, sums, strict=True))
-    manifest = Manifest(plan=plan, card=card, members=listed).to_json().encode()
+    listed = tuple(_listed(_MEMBERS, number, data) for number, data in enumerate(members))
+    before = tuple(_listed(_FIRST, number, data) for number, data in enumerate(first))
+    manifest = Manifest(plan=plan, card=card, members=listed, first=before).to_json().encode()
+    names = [_MANIFEST, *(member.name for member in (*listed, *before))]
     with atomic_path(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in zip([_MANIFEST, *names], [manifest, *members], strict=True):
+        for name, data in zip(names, [manifest, *members, *first], strict=True):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
 
 
-def read(path: Path | str) -> tuple[Manifest, list[bytes]]:
-    """The manifest and the members, whose checksums agree.
+def _listed(folder: str, number: int, data: bytes) -> Member:
+    return Member(name=_name(folder, number), sha256=hashlib.sha256(data).hexdigest())
+
+
+def read(path: Path | str) -> tuple[Manifest, list[bytes], list[bytes]]:
+    """The manifest, the members and those of the first stage, whose checksums agree.
 
     Raises:
         ReadError: there is no such file.
@@ -83,17 +94,19 @@ def read(path: Path | str) -> tuple[Manifest, list[bytes]]:
             entries = _entries(archive, path)
             manifest = _manifest(_read_entry(archive, entries, _MANIFEST, path), path)
             _check_names(manifest, entries, path)
-            members = [_read_entry(archive, entries, member.name, path) for member in manifest.members]
+            listed = (*manifest.members, *manifest.first)
+            members = [_read_entry(archive, entries, member.name, path) for member in listed]
     except _DAMAGE as problem:
         raise ModelError("This is not a Calque model, or it is damaged", where=path, got=problem) from None
-    for member, data in zip(manifest.members, members, strict=True):
+    for member, data in zip(listed, members, strict=True):
         if hashlib.sha256(data).hexdigest() != member.sha256:
             raise ModelError(
                 "The weights do not match their checksum",
                 where=f"{path}, {member.name}",
                 fix="copy or download the model again",
             )
-    return manifest, members
+    own = len(manifest.members)
+    return manifest, members[:own], members[own:]
 
 
 def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -143,8 +156,9 @@ def _manifest(data: bytes, path: Path) -> Manifest:
 
 
 def _check_names(manifest: Manifest, entries: dict[str, zipfile.ZipInfo], path: Path) -> None:
-    listed = [member.name for member in manifest.members]
-    expected = [_member_name(number) for number in range(len(listed))]
+    listed = [member.name for member in (*manifest.members, *manifest.first)]
+    expected = [_name(_MEMBERS, number) for number in range(len(manifest.members))]
+    expected += [_name(_FIRST, number) for number in range(len(manifest.first))]
     strangers = sorted(entries.keys() - {_MANIFEST, *expected})
     if listed != expected or strangers:
         raise ModelError(
@@ -155,5 +169,5 @@ def _check_names(manifest: Manifest, entries: dict[str, zipfile.ZipInfo], path: 
         )
 
 
-def _member_name(number: int) -> str:
-    return f"members/{number}.safetensors"
+def _name(folder: str, number: int) -> str:
+    return f"{folder}/{number}.safetensors"

@@ -28,10 +28,11 @@ from calque.labels import Labels
 from calque.model import archive
 from calque.model.card import Card
 from calque.nets import NetworkConfig, build, is_unet
-from calque.nets.others import GIVEN, give_network
+from calque.nets.others import GIVEN, Maker, give_network
 from calque.parallel import Outcome
 from calque.planning import Plan
 from calque.prediction import Learned, Prediction, PredictOptions, Predictor, predict_many
+from calque.prediction.options import labels_alone
 from calque.prediction.scans import Input, Scan
 
 State = Mapping[str, torch.Tensor]
@@ -48,6 +49,7 @@ class Model:
         plan: how it was trained, and how images must be prepared.
         members: weights, one per fold; together they are an ensemble.
         card: where it comes from.
+        first: of a cascade: weights of the stage before, likewise an ensemble.
 
     Raises:
         ModelError: no member, weights that do not fit the plan's network, or that are not finite.
@@ -56,13 +58,18 @@ class Model:
     plan: Plan
     members: tuple[State, ...]
     card: Card
+    first: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.members:
             raise ModelError("A model has at least one member", got=0)
-        expected = _skeleton(self.plan.network).state_dict()
-        for number, state in enumerate(self.members):
-            _check_state(state, expected, f"member {number}")
+        _check_states(self.members, self.plan, "member")
+        if bool(self.first) != (self.plan.first is not None):
+            raise ModelError(
+                "A cascade holds the weights of both stages", got=f"{len(self.first)} of the first"
+            )
+        if self.plan.first is not None:
+            _check_states(self.first, self.plan.first, "first stage, member")
 
     def save(self, path: Path | str) -> None:
         """Write a `.calque` file, whole or not at all; the same model gives the same bytes.
@@ -71,35 +78,32 @@ class Model:
             ResourceError: the disk is full.
             InputError: the place cannot be written to.
         """
-        members = [
-            format_tensors(
-                {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
-            )
-            for state in self.members
-        ]
-        archive.write(path, self.plan, self.card, members)
+        members = [_formatted(state) for state in self.members]
+        archive.write(path, self.plan, self.card, members, [_formatted(state) for state in self.first])
 
     @classmethod
-    def load(cls, path: Path | str, network: nn.Module | None = None) -> Self:
+    def load(cls, path: Path | str, network: nn.Module | Maker | None = None) -> Self:
         """Read a `.calque` file; nothing in it is executed.
 
         Args:
             path: of the file.
-            network: where the plan names a module that is not part of Calque; its weights do not matter.
+            network: where the plan names a module that is not part of Calque, or what makes it; its weights
+                do not matter.
 
         Raises:
             ReadError: there is no such file.
             ModelError: the file is damaged, incomplete, of an unknown version, or its parts do not agree.
         """
-        manifest, members = archive.read(path)
+        manifest, members, first = archive.read(path)
         if network is not None:
             give_network(network, manifest.plan.network.kind.removeprefix(GIVEN))
         try:
             states = tuple(parse_tensors(data) for data in members)
+            before = tuple(parse_tensors(data) for data in first)
         except (SafetensorError, ValueError, KeyError) as problem:
             raise ModelError("The weights cannot be read", where=path, got=problem) from None
         try:
-            return cls(manifest.plan, states, manifest.card)
+            return cls(manifest.plan, states, manifest.card, before)
         except ModelError as problem:
             problem.where = f"{path}, {problem.where}" if problem.where else path
             raise
@@ -119,15 +123,21 @@ class Model:
             raise LabelError(
                 "A model keeps the classes that it was trained with", expected=own.values, got=labels.values
             )
-        return replace(self, plan=self.plan.model_copy(update={"labels": labels}))
+        first = self.plan.first and self.plan.first.model_copy(update={"labels": labels})
+        return replace(self, plan=self.plan.model_copy(update={"labels": labels, "first": first}))
 
     @property
     def identity(self) -> Identity:
         """As which DICOM objects name it: the data it learnt from, the version of Calque, the key."""
         return Identity(name=self.card.dataset, version=__version__, key=self.key)
 
+    @property
+    def first_stage(self) -> Model | None:
+        """Of a cascade: the stage before, as a model of its own."""
+        return None if self.plan.first is None else Model(self.plan.first, self.first, self.card)
+
     def networks(self) -> list[nn.Module]:
-        """A network per member, with its weights, in eval mode; made once."""
+        """A network per member, with its weights, in eval mode; made once; of a cascade the second stage."""
         return list(self._networks)
 
     @cached_property
@@ -135,7 +145,9 @@ class Model:
         return tuple(self._network(state) for state in self.members)
 
     def _network(self, state: State) -> nn.Module:
-        network = _skeleton(self.plan.network).to_empty(device="cpu")
+        network = _skeleton(self.plan.network)
+        if is_unet(self.plan.network):
+            network = network.to_empty(device="cpu")  # of others, buffers that no file holds must stay
         network.load_state_dict(dict(state))  # copies: members stay as they are whatever is done to networks
         return network.eval()
 
@@ -143,7 +155,7 @@ class Model:
     def key(self) -> str:
         """A name for the network and its weights, the same wherever they are; the card does not count."""
         found = hashlib.sha256(self.plan.network.to_json().encode())
-        for state in self.members:
+        for state in (*self.members, *self.first):
             for name in sorted(state):
                 found.update(name.encode())
                 found.update(state[name].detach().cpu().contiguous().numpy().tobytes())
@@ -153,11 +165,22 @@ class Model:
         """Ready for any number of images; made once for the same options."""
         options = options or PredictOptions()
         if options not in self._predictors:
-            networks = _Members(self.members, self._network)
+            networks, first = _Members(self.members, self._network), self.first_stage
             self._predictors[options] = Predictor(
-                self.plan, networks, options, learned=self.card.learned, key=self.key
+                self.plan,
+                networks,
+                options,
+                learned=self.card.learned,
+                first=None if first is None else first.as_first(options),
+                key=self.key,
             )
         return self._predictors[options]
+
+    def as_first(self, options: PredictOptions) -> Predictor:
+        """As the first stage of a cascade: its label map and nothing else, as it was seen in training."""
+        return Predictor(
+            self.plan, _Members(self.members, self._network), labels_alone(options), key=self.key
+        )
 
     @cached_property
     def _predictors(self) -> dict[PredictOptions, Predictor]:
@@ -253,6 +276,16 @@ def _skeleton(config: NetworkConfig) -> nn.Module:
             return build(config)
     except (RuntimeError, TypeError, OverflowError) as problem:  # sizes beyond 64 bits
         raise ModelError("The network cannot be built", got=problem) from None
+
+
+def _formatted(state: State) -> bytes:
+    return format_tensors({name: t.detach().cpu().clone().contiguous() for name, t in state.items()})
+
+
+def _check_states(states: Sequence[State], plan: Plan, what: str) -> None:
+    expected = _skeleton(plan.network).state_dict()
+    for number, state in enumerate(states):
+        _check_state(state, expected, f"{what} {number}")
 
 
 def _check_state(state: State, expected: State, where: str) -> None:

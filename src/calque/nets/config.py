@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, JsonValue, PositiveInt, model_validator
+from pydantic import Field, JsonValue, NonNegativeInt, PositiveInt, model_validator
 
 from calque.value import Value
 
 Triple = tuple[PositiveInt, PositiveInt, PositiveInt]
 """Along (z, y, x); 2-D networks have 1 in front."""
+
+
+MOST_PREVIOUS = 255
+"""Class numbers up to here are exact in bfloat16."""
 
 
 class NetworkConfig(Value):
@@ -30,6 +34,8 @@ class NetworkConfig(Value):
         deep_supervision: whether training also scores the coarser decoder stages.
         slices: of 2-D networks, how many neighbouring slices they see as channels (2.5-D); odd.
         options: further arguments of a network of "monai:".
+        previous: classes of a stage before, whose class numbers come as one more channel, the last; 0: there
+            is none.
     """
 
     kind: str
@@ -44,6 +50,7 @@ class NetworkConfig(Value):
     deep_supervision: bool = True
     slices: PositiveInt = 1
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    previous: NonNegativeInt = Field(default=0, le=MOST_PREVIOUS)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -59,12 +66,19 @@ class NetworkConfig(Value):
             raise ValueError("a 2-D network has stride and kernel 1 along z")
         if self.slices % 2 == 0 or (self.slices > 1 and self.dimensions == 3):
             raise ValueError("slices must be odd, and are for 2-D networks")
+        if self.previous and self.dimensions == 2:
+            raise ValueError("a stage before is for 3-D networks")
         return self
 
     @property
     def stem(self) -> int:
         """Channels that the first layer sees."""
-        return self.inputs * self.slices
+        return self.inputs * self.slices + self.previous
+
+    @property
+    def given(self) -> int:
+        """Channels that the network is given: those of the image, and the class numbers of a stage before."""
+        return self.inputs + (self.previous > 0)
 
     @property
     def divisor(self) -> tuple[int, int, int]:

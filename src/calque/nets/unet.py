@@ -20,6 +20,7 @@ from calque.nets.blocks import (
     initialise,
 )
 from calque.nets.config import NetworkConfig
+from calque.nets.previous import spread
 from calque.nets.slices import fold, unfold
 
 
@@ -120,6 +121,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """See the class."""
         self._check(x)
+        x = spread(x, self.config.previous)
         every = self.training and self.config.deep_supervision
         if self.config.dimensions == 3:
             return self.decoder(self.encoder(x), every)  # type: ignore[no-any-return]
@@ -131,6 +133,7 @@ class UNet(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(b, c, z, y, x) -> (b, features[0], z, y, x): what the finest head sees."""
         self._check(x)
+        x = spread(x, self.config.previous)
         if self.config.dimensions == 3:
             return self.decoder.levels(self.encoder(x))[-1]
         if self.config.slices == 1:
@@ -147,10 +150,10 @@ class UNet(nn.Module):
         divisor = self.config.divisor
         wrong_size = any(n % d for n, d in zip(x.shape[2:], divisor, strict=True))
         single = self.config.dimensions == 2 and self.config.slices == 1
-        if x.shape[1] != self.config.inputs or wrong_size or (single and x.shape[2] != 1):
+        if x.shape[1] != self.config.given or wrong_size or (single and x.shape[2] != 1):
             raise PlanError(
                 "The network cannot take this input",
-                expected=f"{self.config.inputs} channels, (z, y, x) a multiple of {divisor}"
+                expected=f"{self.config.given} channels, (z, y, x) a multiple of {divisor}"
                 + (", z = 1" if single else ""),
                 got=tuple(x.shape[1:]),
                 fix="pad the patch to a multiple",

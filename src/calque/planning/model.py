@@ -228,6 +228,7 @@ class Plan(Value):
         fingerprint: what was known.
         forecast: what is expected; None when it was not probed.
         reasons: why, by field name.
+        first: of a cascade: the plan of the stage before, on a coarser grid, whose classes this one sees too.
     """
 
     version: Literal[1] = 1
@@ -256,6 +257,7 @@ class Plan(Value):
     fingerprint: Fingerprint
     forecast: Forecast | None = None
     reasons: dict[str, str] = Field(default_factory=dict)
+    first: Plan | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -266,6 +268,7 @@ class Plan(Value):
         if self.network.inputs != len(self.channels):
             raise ValueError(f"the network takes {self.network.inputs} channels, not {len(self.channels)}")
         self._require_outputs()
+        self._require_stages()
         if any(p % d for p, d in zip(self.patch, self.network.divisor, strict=True)):
             raise ValueError(f"patch {self.patch} must be a multiple of {self.network.divisor}")
         if self.orientation != STORED and not _names_axes(self.orientation):
@@ -290,6 +293,19 @@ class Plan(Value):
         strange = sorted(set(self.objective.class_weights) - set(decoder.names))
         if strange:
             raise ValueError(f"class_weights name {strange}; there are {list(decoder.names)}")
+
+    def _require_stages(self) -> None:
+        expected = 0 if self.first is None else len(self.labels.classes)
+        if self.network.previous != expected:
+            raise ValueError(
+                f"the network sees {self.network.previous} classes of a stage before, not {expected}"
+            )
+        if self.first is None:
+            return
+        if self.first.first is not None:
+            raise ValueError("a cascade has two stages")
+        if (self.first.channels, self.first.labels) != (self.channels, self.labels):
+            raise ValueError("both stages see the same channels and give the same classes")
 
     @property
     def decoder(self) -> Decoder:

@@ -18,6 +18,7 @@ from calque.planning.reasons import mode_reason, reasons
 from calque.planning.rules import Geometry, choose_geometry, choose_normalisation
 from calque.planning.search import LADDER, Choice, Limits, Rung, choose
 from calque.planning.size import prepared_bytes
+from calque.planning.stages import plan_stages
 from calque.planning.variation import choose_augmentation
 from calque.planning.wishes import SLICES, Wishes, choose_objective, rare_classes
 from calque.progress import SILENT, Progress
@@ -59,6 +60,11 @@ class Budget:
             if value is not None and not 0 < value < 1e15:
                 raise PlanError(f"The budget's {name} must be above zero", got=value)
 
+    def part(self, share: float) -> Budget:
+        """A share of the length, in the same memory."""
+        steps = None if self.steps is None else max(1, round(self.steps * share))
+        return Budget(None if self.seconds is None else self.seconds * share, steps, self.memory)
+
 
 def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the public function
     dataset: Dataset,
@@ -95,8 +101,14 @@ def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the publ
     wishes = wishes or Wishes()
     wishes.heads(dataset.labels)  # before time is spent
     seen = fingerprint(dataset, seed=seed, progress=progress)
-    geometry = choose_geometry(seen, SLICES[wishes.kind] if wishes.kind else None)
-    return decide(dataset, geometry, limits, find_machine(), probe=probe, wishes=wishes, progress=progress)
+    full = choose_geometry(seen, SLICES.get(wishes.kind) if wishes.kind else None)
+    machine = find_machine()
+
+    def plan_on(geometry: Geometry, share: float) -> Plan:
+        length = limits.part(share)
+        return decide(dataset, geometry, length, machine, probe=probe, wishes=wishes, progress=progress)
+
+    return plan_stages(full, wishes.kind, plan_on, limits.seconds)
 
 
 def decide(  # noqa: PLR0913 - as `plan`

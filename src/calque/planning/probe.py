@@ -37,7 +37,7 @@ def step_seconds(config: NetworkConfig, patch: Shape, batch: int, mode: Mode, de
     if last:
         network = channels_last(network, config)
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, config.inputs, *patch, generator=generator).to(device)
+    images = torch.randn(batch, config.given, *patch, generator=generator).to(device)
     if last:
         images = images.contiguous(memory_format=torch.channels_last_3d)
     seconds = []
@@ -90,16 +90,18 @@ def _wait(device: str) -> None:
 
 
 def require_patch(network: NetworkConfig, patch: Shape) -> None:
-    """Try a network whose layers are not known from its configuration.
+    """Try a network whose layers are not known from its configuration, as it trains and as it predicts.
 
     Raises:
         PlanError: it refuses its options, or a patch (z, y, x) of this size.
     """
-    module = build(network).eval()
+    module = build(network)
+    images = torch.randn(2, network.given, *patch, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.inference_mode():
-            module(torch.zeros(1, network.inputs, *patch))
-    except (RuntimeError, ValueError, AssertionError) as problem:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            module.train()(images)
+            module.eval()(images[:1])
+    except (RuntimeError, ValueError, AssertionError, TypeError, LookupError, AttributeError) as problem:
         raise PlanError(
             "The network cannot take the patch",
             where=network.kind,

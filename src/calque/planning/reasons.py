@@ -90,6 +90,8 @@ def explain(plan: Plan) -> list[Row]:
         "channels_last": _yes(plan.channels_last),
     }
     rows = [(name, value, plan.reasons.get(name, "")) for name, value in values.items()]
+    if plan.first is not None:
+        rows.insert(0, ("first stage", _first(plan.first), plan.reasons.get("first", "")))
     if plan.forecast is not None:
         ahead = plan.forecast
         rows.append(
@@ -102,6 +104,12 @@ def explain(plan: Plan) -> list[Row]:
         rows.append(("memory", f"{ahead.train_memory_bytes / 1e9:.1f} GB", "estimated from the network"))
         rows.append(("store", f"{ahead.store_bytes / 1e9:.2f} GB", "prepared cases on disk, float32"))
     return rows
+
+
+def _first(plan: Plan) -> str:
+    """The stage before, in a few words."""
+    features = "-".join(map(str, plan.network.features))
+    return f"{' x '.join(f'{s:.4g}' for s in plan.spacing)} mm, patch {_by(plan.patch)}, features {features}"
 
 
 def _dimensions(network: NetworkConfig) -> str:

@@ -11,10 +11,13 @@ from calque.labels import Labels
 from calque.planning.model import Fingerprint, Objective
 from calque.value import Value
 
-Kind = Literal["2d", "2.5d", "3d"]
+Kind = Literal["2d", "2.5d", "3d", "lowres", "cascade"]
 
-SLICES: dict[Kind, int | None] = {"2d": 1, "2.5d": 3, "3d": None}
-"""Slices that a network sees at once."""
+SLICES: dict[Kind, int | None] = {"2d": 1, "2.5d": 3}
+"""Slices that a network sees at once; of other kinds volumes."""
+
+COARSE: tuple[Kind, ...] = ("lowres", "cascade")
+"""Kinds that look at a coarser grid."""
 
 _RARE_FRACTION = 1e-3
 _RARE_CASES = 0.5
@@ -24,7 +27,8 @@ class Wishes(Value):
     """What a person decides; None leaves it to the planner.
 
     Args:
-        kind: slices one by one, with their neighbours as channels, or volumes.
+        kind: slices one by one, with their neighbours as channels, or volumes: at full resolution, on a
+            coarser grid, or on that first and then at full resolution.
         outputs: what the network answers with.
         loss: a key of `calque.training.losses.LOSSES`.
         class_weights: by name of output.

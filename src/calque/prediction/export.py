@@ -60,17 +60,22 @@ def export(plan: Plan, networks: Sequence[nn.Module], target: str, folder: Path 
         The network's file.
 
     Raises:
-        InputError: an unknown target, or the folder holds something.
+        InputError: an unknown target, a cascade, or the folder holds something.
         MissingExtraError: what writes the format is not installed.
         ResourceError: the disk is full.
     """
     if target not in TARGETS:
         raise InputError("Models are not exported to this", expected=sorted(TARGETS), got=target)
+    if plan.first is not None:
+        raise InputError(
+            "A cascade is not exported: whoever runs it must look twice",
+            fix="predict with Calque, or export a model that was planned with --kind 3d or lowres",
+        )
     name, write = TARGETS[target]
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError("There is something here already", where=folder, fix="choose another folder")
-    shape = (1, len(plan.channels), *plan.patch)
+    shape = (1, plan.network.given, *plan.patch)
     recipe = Recipe(
         calque=__version__,
         network=name,

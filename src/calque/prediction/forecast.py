@@ -105,8 +105,8 @@ def forecast(
         "process": _PROCESS,
         "weights": weights * (8 + _BYTES[load.precision] + 4),
         "image": grid.voxels * voxel_bytes,
-        "labels": grid.voxels * plan.labels.dtype.itemsize,
-        "rows": _ROW_COPIES * (rows.CHUNK_BYTES + _REACH * row) + 3 * 4 * len(plan.channels) * plane * span,
+        "labels": grid.voxels * plan.labels.dtype.itemsize * (1 if plan.first is None else 2),
+        "rows": _ROW_COPIES * (rows.CHUNK_BYTES + _REACH * row) + 3 * 4 * plan.network.given * plane * span,
         "slab": held * plane * span,
         "finished": _GIVEN_COPIES[dense] * min(max(windows.CHUNK_BYTES, held * plane), held * plane * span),
         "resampled": _resampled(outputs, pixels, grid.voxels) if dense else _decided(outputs, plane, pixels),
@@ -128,6 +128,20 @@ def forecast(
         seconds=None if load.window_seconds is None else runs * load.window_seconds + _rest(grid, outputs),
         windows_per_call=load.windows,
         disk_bytes=disk,
+    )
+
+
+def after(first: PredictionForecast, second: PredictionForecast) -> PredictionForecast:
+    """Of a cascade: one stage at a time, the weights of both held."""
+    memory = max(first.memory_bytes + second.parts["weights"], second.memory_bytes + first.parts["weights"])
+    known = None not in (first.seconds, second.seconds)
+    return second.model_copy(
+        update={
+            "memory_bytes": memory,
+            "parts": second.parts | {"weights of the first stage": first.parts["weights"]},
+            "windows": first.windows + second.windows,
+            "seconds": (first.seconds or 0.0) + (second.seconds or 0.0) if known else None,
+        }
     )
 
 

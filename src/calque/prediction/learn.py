@@ -6,6 +6,7 @@ Every function takes cases one by one and holds one at a time; `learn` does all 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ def learn(
     cases: Sequence[Case] | Iterable[Case],
     options: PredictOptions | None = None,
     modes: Sequence[MirrorMode] = MODES,
+    first: Predictor | None = None,
 ) -> Learned:
     """Everything that validation cases can tell: parity, mirroring, postprocessing, calibration.
 
@@ -45,9 +47,10 @@ def learn(
         cases: that it was not trained on; they are gone through once.
         options: engine, precision and cache; "auto" takes what the processor is quick in.
         modes: of mirroring to try; the first is what postprocessing is learned on if it is the only one.
+        first: the stage before, of a cascade.
     """
     options = options or PredictOptions(engine="torch")
-    study = _Study(plan, networks, options, tuple(modes))
+    study = _Study(_Maker(plan, networks, options, first), tuple(modes))
     pairs = study.pairs(cases)
     steps = learn_postprocessing(pairs)
     return Learned(
@@ -72,40 +75,39 @@ def measure_parity(
     Raises:
         InputError: there is no image.
     """
-    low, high = (_predictor(plan, networks, options or PredictOptions(), p, "off") for p in ("bf16", "f32"))
+    maker = _Maker(plan, networks, options or PredictOptions())
+    low, high = (maker(p, "off") for p in ("bf16", "f32"))
     pairs = [(low(image).label_map.array, high(image).label_map.array) for image in images]
     return compare(pairs, "bf16", low.engine.name)
 
 
-def _predictor(
-    plan: Plan,
-    networks: Sequence[nn.Module],
-    options: PredictOptions,
-    precision: str,
-    mirror: MirrorMode,
-) -> Predictor:
-    changes = {"precision": precision, "mirror": mirror, "postprocess": False}
-    return Predictor(plan, networks, options.model_copy(update=changes))
+@dataclass(frozen=True)
+class _Maker:
+    """Makes predictors of one model that differ in how they predict."""
+
+    plan: Plan
+    networks: Sequence[nn.Module]
+    options: PredictOptions
+    first: Predictor | None = None
+
+    def __call__(self, precision: str, mirror: MirrorMode, *, apart: bool = False) -> Predictor:
+        """`apart`: folds of an ensemble can be told apart."""
+        changes = {"precision": precision, "mirror": mirror, "postprocess": False}
+        changes |= {"confidence": True} if apart else {}
+        return Predictor(self.plan, self.networks, self.options.model_copy(update=changes), first=self.first)
 
 
 class _Study:
     """What is gathered from case to case."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        networks: Sequence[nn.Module],
-        options: PredictOptions,
-        modes: tuple[MirrorMode, ...],
-    ) -> None:
-        settled: Precision = options.precision if options.precision != "auto" else "bf16"
-        self._plan = plan
-        self._modes = {mode: _predictor(plan, networks, options, settled, mode) for mode in modes}
-        apart = options.model_copy(update={"confidence": True})  # folds of an ensemble can be told apart
-        engine = _predictor(plan, networks, apart, settled, modes[0]).engine
+    def __init__(self, maker: _Maker, modes: tuple[MirrorMode, ...]) -> None:
+        asked = maker.options.precision
+        settled: Precision = asked if asked != "auto" else "bf16"
+        self._modes = {mode: maker(settled, mode) for mode in modes}
+        engine = maker(settled, modes[0], apart=True).engine
         for predictor in self._modes.values():
             predictor.engine = engine  # one for all: it is made ready once
-        self._others = {p: _predictor(plan, networks, options, p, "off") for p in ("bf16", "f32")}
+        self._others = {p: maker(p, "off") for p in ("bf16", "f32")}
         self._others[settled].engine = engine
         self._same: list[tuple[NDArray[np.integer], NDArray[np.integer]]] = []
         self._dice: dict[MirrorMode, list[float]] = {mode: [] for mode in modes}

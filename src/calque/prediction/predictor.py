@@ -23,7 +23,7 @@ from calque.prediction.engines import (
     make_engine,
     require_known,
 )
-from calque.prediction.forecast import Load, PredictionForecast, fit_windows, forecast
+from calque.prediction.forecast import Load, PredictionForecast, after, fit_windows, forecast
 from calque.prediction.last_layer import carried
 from calque.prediction.learned import Learned, Parity
 from calque.prediction.openvino_engine import digest
@@ -47,11 +47,12 @@ class Predictor:
         networks: one per fold; their logits are averaged, as in nnU-Net.
         options: choices of speed and accuracy.
         learned: what the model knows of itself.
+        first: of a cascade: the stage before, whose label map these networks see too.
         key: names the networks in caches; None: made from their weights where it is needed.
 
     Raises:
         InputError: there is no such engine.
-        ModelError: no network was given.
+        ModelError: no network was given, or no stage before where the plan has one.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Predictor:
         options: PredictOptions | None = None,
         *,
         learned: Learned | None = None,
+        first: Predictor | None = None,
         key: str | None = None,
     ) -> None:
         self.plan = plan
@@ -71,7 +73,10 @@ class Predictor:
         require_known(self.options.engine)
         if not networks:
             raise ModelError("There is no network to predict with", expected="at least one", got=0)
-        self._networks, self._key = networks, key
+        if (first is None) != (plan.first is None):
+            raise ModelError("A cascade predicts with both of its stages", got="one of them")
+        self.first = first
+        self.networks, self._key = networks, key
         self._engine: Engine | None = None
         self.tiling = Tiling(
             plan.patch,
@@ -85,7 +90,7 @@ class Predictor:
     def key(self) -> str:
         """A name for networks and weights."""
         if self._key is None:
-            self._key = digest(self._networks)
+            self._key = digest(self.networks)
         return self._key
 
     @property
@@ -109,6 +114,8 @@ class Predictor:
     @property
     def undecided(self) -> bool:
         """Whether an image is needed to know if bf16 will do."""
+        if self.first is not None and self.first.undecided:
+            return True
         asked = self.options.precision == "auto" and self._engine is None
         return asked and self.parity is None and fast_bf16(find_machine())
 
@@ -119,7 +126,7 @@ class Predictor:
             InputError: as for predicting it.
         """
         if self._engine is None:
-            self._make_ready(self._precision(PreparedRows(image, self.plan)))
+            self._make_ready(self._precision(self._rows(image)))
 
     def __call__(self, image: Image) -> Prediction:
         """Predict one image.
@@ -131,7 +138,7 @@ class Predictor:
             ResourceError: it takes more memory than the options allow.
         """
         begin = time.perf_counter()
-        rows = PreparedRows(image, self.plan)
+        rows = self._rows(image)
         if self._engine is None:
             self._make_ready(self._precision(rows))
         expected = self.forecast(image.grid, image.array.itemsize * len(image.channels))
@@ -172,8 +179,13 @@ class Predictor:
             scratch,
         )
 
+    def _rows(self, image: Image) -> PreparedRows:
+        """What the networks see, after the stage before has looked at all of it."""
+        previous = None if self.first is None else self.first(image).label_map
+        return PreparedRows(image, self.plan, previous=previous)
+
     def forecast(self, grid: Grid, voxel_bytes: int) -> PredictionForecast:
-        """Memory and time of an image, before it is read; the engine is made ready.
+        """Memory and time of an image, before it is read; engines are made ready.
 
         Args:
             grid: of the image.
@@ -186,35 +198,36 @@ class Predictor:
 
         def with_windows(number: int) -> PredictionForecast:
             seconds = None if self.choice is None else self.choice.window_seconds
-            load = Load(engine.name, engine.precision, number, len(self._networks), seconds)
+            load = Load(engine.name, engine.precision, number, len(self.networks), seconds)
             return forecast(grid, voxel_bytes, self.plan, self.options, self.tiling, load)
 
         most = self.options.batch or max(engine.streams, self.tiling.windows_per_call)
-        return fit_windows(most, self.options.memory, with_windows)
+        own = fit_windows(most, self.options.memory, with_windows)
+        return own if self.first is None else after(self.first.forecast(grid, voxel_bytes), own)
 
     def tiling_along(self, axis: int, windows: int | None = None) -> Tiling:
         """The windows, visited along `axis`; `windows` per call."""
         return replace(self.tiling, axis=axis, batch=windows or self.tiling.batch)
 
     def _make_ready(self, precision: Precision) -> None:
-        options, shape = self.options, (len(self.plan.channels), *self.plan.patch)
+        options, shape = self.options, (self.plan.network.given, *self.plan.patch)
         most = 1 if options.memory is not None or options.batch == 1 else 2
         self.choice = choose_engine(
             options.engine,
-            self._networks,
+            self.networks,
             self._engine_options(precision),
             shape,
             precision=precision,
             most_streams=most,
         )
         chosen = self._engine_options(precision, self.choice.streams)
-        self._engine = make_engine(self.choice.engine, self._networks, chosen)
+        self._engine = make_engine(self.choice.engine, self.networks, chosen)
 
     def _engine_options(self, precision: Precision, streams: int = 1) -> EngineOptions:
         cache = self.options.cache
         key = self.key if cache is not None else self._key
         apart = self.options.confidence
-        split = carried(self.plan.network, len(self._networks), precision, apart) is not None
+        split = carried(self.plan.network, len(self.networks), precision, apart) is not None
         return EngineOptions(precision, self.plan.channels_last, streams, cache, key, split)
 
     def _precision(self, rows: PreparedRows | None) -> Precision:
@@ -235,7 +248,7 @@ class Predictor:
 
         def check() -> Parity:
             return quick_parity(
-                lambda p: make_engine(name, self._networks, self._engine_options(p)),
+                lambda p: make_engine(name, self.networks, self._engine_options(p)),
                 rows,
                 patch,
                 back,

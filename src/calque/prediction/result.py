@@ -16,7 +16,8 @@ from calque.prediction.scratch import Scratch
 class Seconds(NamedTuple):
     """Wall-clock time per stage.
 
-    `prepare` is the first look at the image; its rows are made while the network runs, and count there.
+    `prepare` is the first look at the image, with all of the first stage of a cascade; the image's rows are
+    made while the network runs, and count there.
     """
 
     prepare: float

@@ -86,6 +86,20 @@ def prepare_labels(label_map: LabelMap, placement: Placement, plan: Plan) -> NDA
         GeometryError: the mask lies on another grid.
         LabelError: a value that is not declared.
     """
+    turned = turned_to(label_map, placement)
+    index = plan.labels.to_index(turned.array[placement.box.slices])
+    classes = plan.labels.outputs + (plan.labels.ignore is not None)
+    source = placement.reoriented
+    orders = spline_orders(1, plan.separate_z, source.spacing, plan.spacing_for(source))
+    return resample_labels(index, placement.prepared.shape, classes, orders)
+
+
+def turned_to(label_map: LabelMap, placement: Placement) -> LabelMap:
+    """A view of the label map in the orientation of the prepared image.
+
+    Raises:
+        GeometryError: it lies on another grid than the image.
+    """
     turned = label_map.reoriented(label_map.grid.reorientation(placement.reoriented.orientation))
     if not turned.grid.isclose(placement.reoriented, _GRID_TOLERANCE):
         raise GeometryError(
@@ -94,11 +108,7 @@ def prepare_labels(label_map: LabelMap, placement: Placement, plan: Plan) -> NDA
             got=_describe(label_map.grid.shape, label_map.grid.affine),
             fix="run `calque check` on the dataset",
         )
-    index = plan.labels.to_index(turned.array[placement.box.slices])
-    classes = plan.labels.outputs + (plan.labels.ignore is not None)
-    source = placement.reoriented
-    orders = spline_orders(1, plan.separate_z, source.spacing, plan.spacing_for(source))
-    return resample_labels(index, placement.prepared.shape, classes, orders)
+    return turned
 
 
 def find_body(array: NDArray[np.generic]) -> NDArray[np.bool_]:

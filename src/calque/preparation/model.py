@@ -52,6 +52,7 @@ class PreparedCase:
         labels: (z, y, x), class numbers (0 background, 1.., `Labels.outputs` for ignore).
         foreground: class number -> (n, 3) int32 indices (z, y, x) of some of its voxels, to aim patches at.
         placement: the way back.
+        previous: (z, y, x), class numbers that a stage before gave; None: there is none.
     """
 
     id: str
@@ -59,3 +60,11 @@ class PreparedCase:
     labels: NDArray[np.integer]
     foreground: dict[int, NDArray[np.int32]]
     placement: Placement
+    previous: NDArray[np.integer] | None = None
+
+    @property
+    def seen(self) -> NDArray[np.floating]:
+        """(channel, z, y, x): what the network is given, class numbers of a stage before last."""
+        if self.previous is None:
+            return self.image
+        return np.concatenate([self.image, self.previous[None].astype(self.image.dtype)])

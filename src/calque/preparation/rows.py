@@ -11,11 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from calque.image import Image
+from calque.image import Image, LabelMap
 from calque.ops.resample import Orders, nearest_rows, resample_part, source_rows
 from calque.planning.model import Normalisation, Plan
 from calque.preparation.case import find_body, place_image
 from calque.preparation.normalise import normalise_part, settled
+from calque.preparation.previous import PreviousRows
 
 CHUNK_BYTES = 2**25  # of an image in float32, held at once
 
@@ -36,12 +37,15 @@ class PreparedRows:
         image: on its own grid, in any orientation; channels in the plan's order.
         plan: orientation, crop, normalisation, spacing, spline order.
         axis: of (z, y, x) in the plan's orientation, along which rows are made; None: `stream_axis` chooses.
+        previous: what a stage before found, on the image's own grid; its class numbers are the last channel.
 
     Raises:
         InputError: wrong number of channels, voxels that are not finite, or nothing but zeros.
     """
 
-    def __init__(self, image: Image, plan: Plan, axis: int | None = None) -> None:
+    def __init__(
+        self, image: Image, plan: Plan, axis: int | None = None, previous: LabelMap | None = None
+    ) -> None:
         kept, self.placement, orders = place_image(image, plan)
         self.axis = stream_axis(self.placement.prepared.shape, plan.patch) if axis is None else axis
         self._axes = axes_from(self.axis)
@@ -50,10 +54,11 @@ class PreparedRows:
         body = find_body(kept.array) if any(rule.nonzero for rule in plan.normalisation) else None
         self._body = None if body is None else body.transpose(self._axes)
         z, y, x = (self.placement.prepared.shape[a] for a in self._axes)
-        self.shape = (len(plan.channels), z, y, x)
+        self.shape = (plan.network.given, z, y, x)
+        self._previous = None if previous is None else PreviousRows(previous, self.placement, self._axes)
         self._rules = [self._settle(number, rule) for number, rule in enumerate(plan.normalisation)]
         clips = 3 in self._orders and self.shape[1:] != self._source.shape[1:]
-        self._ranges = [self._range(number) for number in range(self.shape[0])] if clips else None
+        self._ranges = [self._range(number) for number in range(len(self._rules))] if clips else None
 
     def __call__(self, rows: slice) -> NDArray[np.float32]:
         """(channel, rows, second axis, third axis), float32; `rows` of `shape[1]`, at least one."""
@@ -61,7 +66,9 @@ class PreparedRows:
         needed = source_rows(self._source.shape[1], self.shape[1], self._orders[0], wanted)
         result = np.empty((self.shape[0], len(wanted), *self.shape[2:]), np.float32)
         _, z, y, x = self.shape
-        for number in range(self.shape[0]):
+        if self._previous is not None:
+            result[-1] = self._previous(rows)
+        for number in range(len(self._rules)):
             part = self._normalised(number, needed)[None]
             sizes = (self._source.shape[1], (z, y, x))
             result[number] = resample_part(part, needed.start, sizes, self._orders, wanted)[0]

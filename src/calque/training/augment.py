@@ -22,7 +22,10 @@ MAX_SMOOTH_CLASSES = 8
 
 
 def collate(samples: Sequence[Sample], patch: Shape, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Samples -> images (b, c, z, y, x) float32 and class numbers (b, z, y, x) int64, warped on `device`."""
+    """Samples -> images (b, c, z, y, x) float32 and class numbers (b, z, y, x) int64, warped on `device`.
+
+    With a stage before the numbers are (b, 2, z, y, x), its own last, until `with_previous`.
+    """
     pairs = [_place(sample, patch, device) for sample in samples]
     return torch.stack([image for image, _ in pairs]), torch.stack([labels for _, labels in pairs])
 
@@ -40,11 +43,23 @@ def known_classes(samples: Sequence[Sample], device: torch.device) -> Tensor | N
 def _place(sample: Sample, patch: Shape, device: torch.device) -> tuple[Tensor, Tensor]:
     image = torch.from_numpy(sample.image).to(device)
     labels = torch.from_numpy(sample.labels.astype(np.int64)).to(device)
+    if sample.previous is not None:
+        previous = torch.from_numpy(sample.previous.astype(np.int64)).to(device)
+        labels = torch.stack((labels, previous))
     if sample.warp is None:
         return image, labels
     grid = _sampling_grid(sample.warp, patch, sample.labels.shape).to(device)
     moved = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0]
-    return moved, _warp_labels(labels, grid)
+    if labels.ndim == 3:
+        return moved, _warp_labels(labels, grid)
+    return moved, torch.stack([_warp_labels(one, grid) for one in labels])
+
+
+def with_previous(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """What a stage before found becomes the last channel of the images, after all that varies these."""
+    if labels.ndim == 4:
+        return images, labels
+    return torch.cat((images, labels[:, 1:].to(images.dtype)), 1), labels[:, 0]
 
 
 def _sampling_grid(warp: Matrix, patch: Shape, region: tuple[int, ...]) -> Tensor:
@@ -178,7 +193,7 @@ def augment(
 
     Args:
         images: (b, c, z, y, x) float32; changed in place.
-        labels: (b, z, y, x).
+        labels: (b, z, y, x), or several (b, n, z, y, x).
         augmentation: probabilities and ranges.
         rng: draws everything.
     """
@@ -197,6 +212,6 @@ def _mirror(
     for k, coin in enumerate(coins):
         axes = [a for a in range(3) if coin[a] and augmentation.mirror[a]]
         if axes:
-            images[k] = images[k].flip([a + 1 for a in axes])
-            labels[k] = labels[k].flip(axes)
+            images[k] = images[k].flip([a - 3 for a in axes])
+            labels[k] = labels[k].flip([a - 3 for a in axes])
     return images, labels

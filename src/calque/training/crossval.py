@@ -15,9 +15,9 @@ from calque.planning import Plan
 from calque.preparation import prepare
 from calque.progress import SILENT, Progress
 from calque.training.ensemble import ensemble, pooled_scores, refitted
-from calque.training.fold import train
 from calque.training.options import TrainOptions
 from calque.training.run import RunFolder
+from calque.training.stages import train
 from calque.value import Value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ def ensemble(folder: RunFolder) -> Model:
         raise ModelError("No fold of this run is finished", where=folder.path, fix="train one, or --resume")
     members = tuple(member for model in models for member in model.members)
     plan = models[0].plan
-    return Model(plan, members, _merge([model.card for model in models], plan, pooled_scores(folder)))
+    card = _merge([model.card for model in models], plan, pooled_scores(folder))
+    return Model(plan, members, card, tuple(member for model in models for member in model.first))
 
 
 def refitted(folder: RunFolder) -> Model:
@@ -48,7 +50,7 @@ def refitted(folder: RunFolder) -> Model:
     merged = _merge(cards, whole.plan, pooled_scores(folder))
     note = "Trained on every case; the scores are those of cross-validation, by networks trained likewise."
     changes = {"folds": whole.card.folds, "notes": note}
-    return Model(whole.plan, whole.members, merged.model_copy(update=changes))
+    return replace(whole, card=merged.model_copy(update=changes))
 
 
 def pooled_scores(folder: RunFolder) -> Scores | None:

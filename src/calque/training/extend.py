@@ -15,7 +15,7 @@ from calque.model import Model
 from calque.planning import Knot, Plan, Schedule
 from calque.preparation import prepare
 from calque.progress import SILENT, Progress
-from calque.training.fold import train
+from calque.training.better import put_aside
 from calque.training.grow import Grown, join, settle
 from calque.training.options import TrainOptions
 from calque.training.run import (
@@ -28,6 +28,7 @@ from calque.training.run import (
     read_history,
 )
 from calque.training.setting import choose_device
+from calque.training.stages import train
 from calque.training.state import TrainingState, fresh_state, load_state, save_state
 from calque.value import Value
 
@@ -53,6 +54,8 @@ def extend(
     progress: Progress = SILENT,
 ) -> Model:
     """Train on from the state before the decay: warm-up is over, the rate stays, and falls at the new end.
+
+    The better of the two models is kept, by the same validation cases, and the other one beside it.
 
     Validation patients stay where they are; new cases of theirs validate, too, all others train. A case whose
     image is there already is left out. Killed, it goes on with `train(..., options with resume)`.
@@ -86,7 +89,7 @@ def extend(
     _tell(state, fold, 1 if grown is None else 2, progress)
     save_state(state, fold.checkpoint)
     fold.until.unlink(missing_ok=True)  # it has been reached
-    fold.model.unlink()  # from here on it is a run that is not finished; the run's own model stays until then
+    put_aside(fold)  # from here on it is a run that is not finished; the run's own model stays until then
     spent = options.spent + time.monotonic() - begun
     again = options.model_copy(update={"resume": True, "spent": spent})
     return train(dataset, plan, run, again, progress)

@@ -17,6 +17,7 @@ from calque.planning import Fingerprint, Plan
 from calque.planning import plan as make_plan
 from calque.planning.model import STORED
 from calque.planning.rules import permuted
+from calque.planning.stages import FIRST_SHARE, SECOND_SHARE, joined
 from calque.progress import SILENT, Progress
 from calque.value import Value
 
@@ -62,8 +63,26 @@ def plan_finetuning(
         DatasetError: nothing is annotated, or cases cannot be read.
         PlanError: the model and the data do not go together.
     """
-    old = model.plan
     fresh = make_plan(dataset, budget=budget, steps=steps, probe=False, progress=progress)
+    if model.plan.first is None:
+        return _bent(dataset, model.plan, fresh)
+    length = fresh.schedule
+    second = _bent(dataset, model.plan, fresh if length.seconds else _shorter(fresh, SECOND_SHARE))
+    return joined(second, _bent(dataset, model.plan.first, _shorter(fresh, FIRST_SHARE)), length.seconds)
+
+
+def _shorter(plan: Plan, share: float) -> Plan:
+    length = plan.schedule
+    changed = (
+        {"seconds": length.seconds * share}
+        if length.seconds
+        else {"steps": max(1, round((length.steps or 0) * share))}
+    )
+    return plan.model_copy(update={"schedule": length.model_copy(update=changed)})
+
+
+def _bent(dataset: Dataset, old: Plan, fresh: Plan) -> Plan:
+    """One stage: what is kept of the old plan, in the fresh one."""
     heads, why_heads = _heads(dataset, old)
     outputs = len(heads) or dataset.labels.outputs
     flat = all(shape[0] == 1 for shape in fresh.fingerprint.shapes)
@@ -79,7 +98,9 @@ def plan_finetuning(
     changes = {
         "heads": heads,
         "normalisation": tuple(normal),
-        "network": old.network.model_copy(update={"inputs": len(dataset.channels), "outputs": outputs}),
+        "network": old.network.model_copy(
+            update={"inputs": len(dataset.channels), "outputs": outputs, "previous": 0}
+        ),
         "objective": old.objective.model_copy(update=loss),
         "optimiser": old.optimiser.model_copy(update={"rate": RATE * old.optimiser.rate}),
         "fingerprint": _turned(fresh, old.orientation),
@@ -163,11 +184,12 @@ def transfer(network: nn.Module, plan: Plan, model: Model) -> Transfer:
     """
     outputs = _pairs(plan.decoder.names, model.plan.decoder.names)
     channels = _pairs(plan.channels, model.plan.channels)
+    columns = _columns(plan, model.plan, channels)
     unet = is_unet(plan.network) and plan.network.slices == model.plan.network.slices
     fresh, target = [], network.state_dict()
     for name, tensor in target.items():
         source = model.members[0].get(name)
-        if source is None or not _copy(name if unet else "", tensor, source, outputs, channels, plan):
+        if source is None or not _copy(name if unet else "", tensor, source, outputs, columns, plan):
             fresh.append(name)
     if len(fresh) == len(target):
         raise PlanError("None of the model's weights fit this network", expected=model.plan.network.kind)
@@ -181,7 +203,17 @@ def transfer(network: nn.Module, plan: Plan, model: Model) -> Transfer:
     )
 
 
-def _copy(name: str, tensor: Tensor, source: Tensor, outputs: Pairs, channels: Pairs, plan: Plan) -> bool:
+def _columns(new: Plan, old: Plan, channels: Pairs) -> Pairs:
+    """Inputs of the first convolution: slices of channels, then classes of a stage before."""
+    width = new.network.slices
+    found = [(n * width + k, o * width + k) for n, o in channels for k in range(width)]
+    if new.network.previous and old.network.previous:
+        starts = new.network.inputs * width, old.network.inputs * old.network.slices
+        found += [(starts[0] + n, starts[1] + o) for n, o in _pairs(new.labels.names, old.labels.names)]
+    return found
+
+
+def _copy(name: str, tensor: Tensor, source: Tensor, outputs: Pairs, columns: Pairs, plan: Plan) -> bool:
     """Whether something was copied; `name` is empty where nothing is known of axes."""
     if name.startswith(_HEADS) and tensor.shape[1:] == source.shape[1:]:
         for new, old in outputs:
@@ -190,10 +222,9 @@ def _copy(name: str, tensor: Tensor, source: Tensor, outputs: Pairs, channels: P
     if _first(name, plan) and tensor.shape[0] == source.shape[0]:
         if tensor.shape[2:] != source.shape[2:]:
             return False
-        width = plan.network.slices
-        for new, old in channels:
-            tensor[:, new * width : (new + 1) * width].copy_(source[:, old * width : (old + 1) * width])
-        return bool(channels)
+        for new, old in columns:
+            tensor[:, new].copy_(source[:, old])
+        return bool(columns)
     if tensor.shape != source.shape:
         return False
     tensor.copy_(source)

@@ -1,8 +1,9 @@
-"""`train`: from a dataset and a plan to a model."""
+"""`train_fold`: from a dataset and a plan to the weights of one fold, and the model of all that are done."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -16,7 +17,8 @@ from calque.planning import Plan
 from calque.prediction import PredictOptions, Predictor
 from calque.prediction.learned import Learned
 from calque.preparation import prepare
-from calque.progress import SILENT, Progress
+from calque.progress import Progress
+from calque.training.better import keep_earlier, weigh
 from calque.training.ending import (
     CLOSING,
     FEWEST_STUDIED,
@@ -28,6 +30,7 @@ from calque.training.ending import (
 )
 from calque.training.ensemble import ensemble, fold_card
 from calque.training.finetune import transfer
+from calque.training.first import First
 from calque.training.grow import GROWN
 from calque.training.keeper import Keeper
 from calque.training.looks import Looks
@@ -44,12 +47,11 @@ from calque.training.setting import (
     choose_device,
     choose_split,
     note_beginning,
-    require_free,
-    settle_plan,
+    settle_options,
     settle_until,
 )
 from calque.training.state import TrainingState, fresh_state, load_state, save_state, tensors_of
-from calque.training.track import open_tracker, require_tracker
+from calque.training.track import open_tracker
 from calque.training.until import Judge
 from calque.training.validate import QuickValidator, average_network, score_whole, study, validate
 from calque.training.watch import Watch
@@ -58,50 +60,43 @@ if TYPE_CHECKING:
     from calque.evaluation import Scores
 
 
-def train(
+Before = Callable[[Setting], First]
+"""Makes the first stage of a cascade ready."""
+
+
+def train_fold(  # noqa: PLR0913 - as `calque.train`, which says what they are
     dataset: Dataset,
     plan: Plan,
     run: Path | str,
-    options: TrainOptions | None = None,
-    progress: Progress = SILENT,
+    options: TrainOptions,
+    clock: Clock,
+    progress: Progress,
     *,
     start: Model | None = None,
+    before: Before | None = None,
 ) -> Model:
-    """Prepare, train one fold, validate it, and write `RUN/model.calque`.
-
-    With a schedule in steps, a CPU run with one seed and one number of threads repeats bit for bit, also
-    after a kill and `resume`. With a schedule in seconds the whole call takes that time, with validation.
+    """Prepare, train one fold, validate it, and write `RUN/model.calque`: see `calque.train`.
 
     Args:
         dataset: with masks.
-        plan: every decision; with `resume`, the plan of the run is taken instead.
-        run: the folder to write to; see `calque.training.run`.
+        plan: settled for this run.
+        run: the folder to write to.
         options: fold, seed, resuming.
+        clock: of the budget; it runs already.
         progress: shows preparation, training and validation.
-        start: a model whose weights are where training begins, as far as they fit; its plan for this data is
-            `calque.training.plan_finetuning`.
-
-    Returns:
-        The model: all finished folds of this run.
-
-    Raises:
-        InputError: the folder holds another run, or a case cannot be prepared.
-        PlanError: the plan does not fit the dataset.
-        TrainingError: the loss is no number, or a checkpoint is damaged.
-        ResourceError: the disk is full.
+        start: a model to begin with.
+        before: of a cascade; called once the fold has its split.
     """
-    options = options or TrainOptions()
-    clock = Clock(options.spent)
     folder = RunFolder(Path(run))
-    require_free(run, options)
-    require_tracker(options.track)
-    plan = settle_plan(folder, plan, options)
     check_fit(dataset, plan)
     store = prepare(dataset, plan, folder.prepared, progress=progress)
+    options = settle_options(folder.fold(options.fold), options)
     split = choose_split(dataset, options, store)
     setting = Setting(dataset, plan, options, folder.fold(options.fold), split, store)
     if not setting.folder.model.exists():
         note_beginning(setting)
+        if before is not None:
+            setting = replace(setting, first=before(setting))
         state = _train_weights(setting, clock, progress, start)
         _finish(setting, state, clock, progress)
     model = ensemble(folder)
@@ -124,11 +119,11 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress, start: Mo
     if start is not None and not folder.checkpoint.exists():
         _begin_with(start, setting, state, progress)
     contents = find_contents(setting.dataset, plan, setting.store)
-    sampler = Sampler(setting.store, setting.split.train, plan, options.seed, contents)
+    sampler = Sampler(setting.loader, setting.split.train, plan, options.seed, contents)
     looked = quick_cases(plan, rehearsal)
     keeper = Keeper(state, folder.checkpoint, options.checkpoint_seconds, progress.say)
     show = Looks(folder.looks, plan, keeper.attempt)
-    quick = QuickValidator(setting.store, setting.split.validation[:looked], plan, contents, show)
+    quick = QuickValidator(setting.loader, setting.split.validation[:looked], plan, contents, show)
     rescue = Rescue(
         plan,
         options.seed,
@@ -174,7 +169,7 @@ def _rehearsal(setting: Setting, state: TrainingState) -> Rehearsal:
     sizes = {name: prod(found[name].prepared) for name in setting.split.validation}
 
     def score(name: str) -> None:
-        score_whole(_predictor(plan, state), dataset.case(name), dataset.rule)
+        score_whole(_predictor(setting, state), dataset.case(name), dataset.rule)
 
     rehearsal = Rehearsal(score, sizes, plan.schedule.seconds)
     rehearsal.begin()
@@ -207,9 +202,11 @@ def _keep_reserve(setting: Setting, pace: Pace, rehearsal: Rehearsal, share: flo
         pace.reserve = reserve(setting.plan, rehearsal, len(setting.split.validation))
 
 
-def _predictor(plan: Plan, state: TrainingState) -> Predictor:
+def _predictor(setting: Setting, state: TrainingState) -> Predictor:
+    plan, first = setting.plan, setting.first
     options = PredictOptions(engine="torch", precision=plan.precision)  # no conversion for passing weights
-    return Predictor(plan, [average_network(plan, state.average)], options)
+    network = average_network(plan, state.average)
+    return Predictor(plan, [network], options, first=None if first is None else first.predictor)
 
 
 def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Progress) -> None:
@@ -220,14 +217,25 @@ def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Prog
     cases = setting.split.validation
     if cases:
         begin = time.monotonic()
-        scores = validate(_predictor(plan, state), dataset, cases, setting.folder, progress)
+        scores = validate(_predictor(setting, state), dataset, cases, setting.folder, progress)
         each = (time.monotonic() - begin) / len(cases)
         learned = _study(setting, state, clock, each, progress)
-    weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
-    card = fold_card(setting, state, scores)
-    if not any(line.startswith(GROWN) for line in state.story):  # its first steps saw other cases
+    verdict = weigh(setting.folder, scores)
+    if verdict is not None:
+        state.story.append(verdict.sentence)
+        progress.say(verdict.sentence)
+    card = fold_card(setting, state, scores).model_copy(update={"learned": learned})
+    timed = plan.first is not None and plan.first.schedule.seconds is not None  # each half in its own way
+    grown = any(line.startswith(GROWN) for line in state.story)  # its first steps saw other cases
+    if not (timed or grown):
         write_text_atomic(setting.folder.repeat, _repeatable(plan, state).to_json())
-    Model(plan, (weights,), card.model_copy(update={"learned": learned})).save(setting.folder.model)
+    weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
+    first = () if setting.first is None else setting.first.model.members
+    model = Model(plan, (weights,), card, first)
+    if verdict is not None and verdict.earlier:
+        keep_earlier(setting.folder, model, verdict)
+    else:
+        model.save(setting.folder.model)
 
 
 def _study(setting: Setting, state: TrainingState, clock: Clock, each: float, progress: Progress) -> Learned:
@@ -240,7 +248,7 @@ def _study(setting: Setting, state: TrainingState, clock: Clock, each: float, pr
     if number == 0:
         return Learned()
     with progress.task("studying its predictions", number) as task:
-        learned = study(plan, state.average, setting.dataset, cases[:number], task, enough=rest.enough)
+        learned = study(_predictor(setting, state), setting.dataset, cases[:number], task, enough=rest.enough)
     return learned if rest.begun >= FEWEST_STUDIED else Learned()
 
 

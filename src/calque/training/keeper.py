@@ -9,6 +9,11 @@ from pathlib import Path
 from calque.errors import ResourceError
 from calque.training.state import TrainingState, save_state
 
+EARLY = 10.0
+"""Seconds to the first checkpoint."""
+MOST_SHARE = 0.05
+"""Of the time that the first checkpoints may take, where writing is slow."""
+
 
 class Keeper:
     """Writes beside training. What the disk does not take is tried again later; the last good file stays.
@@ -16,7 +21,7 @@ class Keeper:
     Args:
         state: what is kept.
         checkpoint: where.
-        seconds: between two checkpoints.
+        seconds: between two checkpoints; the first come sooner, so that a kill costs half of a short run.
         say: tells the user.
     """
 
@@ -25,13 +30,16 @@ class Keeper:
     ) -> None:
         self.state, self._path, self._seconds, self._say = state, checkpoint, seconds, say
         self._last = time.monotonic()
+        self._gap = EARLY
         self._failed: set[Path] = set()
 
     def after_step(self) -> None:
         """A checkpoint, where it is time for one."""
-        if time.monotonic() - self._last >= self._seconds:
+        begin = time.monotonic()
+        if begin - self._last >= min(self._seconds, self._gap):
             self.attempt(self._path, self.save)
             self._last = time.monotonic()
+            self._gap = max(2 * self._gap, (self._last - begin) / MOST_SHARE)
 
     def save(self) -> None:
         """A checkpoint now.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from calque.errors import ResourceError, TrainingError
 from calque.planning import Plan
-from calque.training.augment import augment, collate, known_classes
+from calque.training.augment import augment, collate, known_classes, with_previous
 from calque.training.losses import Target, deep_loss, make_loss
 from calque.training.pace import Pace
 from calque.training.sampler import Sample, Sampler
@@ -134,7 +134,7 @@ def run_loop(state: TrainingState, sampler: Sampler, plan: Plan, seed: int, pace
             samples = reader.get(step)
             images, labels = collate(samples, plan.patch, device)
             rng = np.random.default_rng((seed, step, AUGMENTATION_STREAM))
-            images, labels = augment(images, labels, plan.augmentation, rng)
+            images, labels = with_previous(*augment(images, labels, plan.augmentation, rng))
             rate = plan.optimiser.rate * rate_factor(pace.progress(step), plan.schedule)
             rate *= pace.knot(step).factor
             batch = (images, Target(labels, known_classes(samples, device)))

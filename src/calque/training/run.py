@@ -7,6 +7,9 @@ RUN/
   prepared/            the store
   fold_K/
     split.json         which cases trained and which validated
+    begun.json           the seed
+    earlier/, longer/    after an extension: the model from before it, and the other one where that was better
+    first/, seen/        of a cascade: the run of its first stage, two halves; what it found in each case
     checkpoint.safetensors, stable.safetensors (before the decay), history.jsonl, progress.png
     looks/             pictures of a few validation cases, renewed as training goes on
     until.json         the condition at which this fold ends early, if there is one
@@ -134,6 +137,12 @@ class Split(Value):
     validation: tuple[str, ...]
 
 
+class Begun(Value):
+    """What a fold was begun with that the plan does not say."""
+
+    seed: NonNegativeInt
+
+
 @dataclass(frozen=True)
 class FoldFolder:
     """Paths of one fold."""
@@ -164,6 +173,11 @@ class FoldFolder:
     def looks(self) -> Path:
         """Folder of pictures, renewed at each quick validation."""
         return self.path / "looks"
+
+    @property
+    def begun(self) -> Path:
+        """`Begun`."""
+        return self.path / "begun.json"
 
     @property
     def until(self) -> Path:

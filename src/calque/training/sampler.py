@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,13 @@ from calque.geometry import Shape
 from calque.planning import Augmentation, Plan
 from calque.preparation import PreparedCase
 from calque.training.cases import Loader, OpenCases
+from calque.training.disturb import disturb
 
 Matrix = NDArray[np.float64]
+Number = TypeVar("Number", bound=np.generic)
+
+DISTURBING = 11
+"""Keeps the random numbers of disturbances apart from those of patches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +36,14 @@ class Sample:
         labels: (z, y, x) class numbers over the same region.
         warp: None, or (3, 4): maps patch indices (z, y, x, 1) to indices of the region.
         known: None where every class was annotated, or (n,): which were, background always.
+        previous: None, or (z, y, x): class numbers of a stage before over the same region.
     """
 
     image: NDArray[np.float32]
     labels: NDArray[np.uint8]
     warp: Matrix | None
     known: NDArray[np.bool_] | None = None
+    previous: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,13 @@ class Sampler:
         start = _place(rng, (shape[0], shape[1], shape[2]), patch, target)
         linear = draw_linear(rng, self._plan.augmentation, self._plan.spacing, flat=is_flat(self._plan))
         known = self._contents.known.get(name)
-        if linear is None:
-            return Sample(*_read(case, start, patch), warp=None, known=known)
-        low, region, warp = _region(start, patch, linear)
-        return Sample(*_read(case, low, region), warp=warp, known=known)
+        low, region, warp = (start, patch, None) if linear is None else _region(start, patch, linear)
+        previous = None
+        if case.previous is not None:
+            cut = _cut(case.previous[None], low, region)[0]
+            previous = disturb(cut, np.random.default_rng((self._seed, step, position, DISTURBING)))
+        image, labels = _cut(case.image, low, region), _cut(case.labels[None], low, region)[0]
+        return Sample(image.astype(np.float32, copy=False), labels, warp, known, previous)
 
     def _rng(self, step: int, position: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, step, position))
@@ -206,16 +217,14 @@ def _region(start: Shape, patch: Shape, linear: Matrix) -> tuple[Shape, Shape, M
     return (int(low[0]), int(low[1]), int(low[2])), (int(size[0]), int(size[1]), int(size[2])), warp
 
 
-def _read(case: PreparedCase, start: Shape, shape: Shape) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Cut a box out of a case; what lies outside is zero (background, and the mean of a z-scored image)."""
-    extent = case.labels.shape
+def _cut(array: NDArray[Number], start: Shape, shape: Shape) -> NDArray[Number]:
+    """Cut a box out of (c, z, y, x); outside lies zero (background, and the mean of a z-scored image)."""
+    extent = array.shape[1:]
     low = [min(max(0, s), n) for s, n in zip(start, extent, strict=True)]
     high = [max(min(n, s + w), a) for s, w, n, a in zip(start, shape, extent, low, strict=True)]
     source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     target = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-    image = np.zeros((case.image.shape[0], *shape), np.float32)
-    labels = np.zeros(shape, case.labels.dtype)
+    found = np.zeros((array.shape[0], *shape), array.dtype)
     if all(b > a for a, b in zip(low, high, strict=True)):
-        image[(slice(None), *target)] = case.image[(slice(None), *source)]
-        labels[target] = case.labels[source]
-    return image, labels
+        found[(slice(None), *target)] = array[(slice(None), *source)]
+    return found

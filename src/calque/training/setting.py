@@ -12,14 +12,16 @@ from calque.errors import InputError, PlanError
 from calque.io import write_text_atomic
 from calque.planning import Plan
 from calque.preparation import Store
+from calque.training.cases import Loader
+from calque.training.first import First, WithFirst
 from calque.training.options import TrainOptions
-from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
+from calque.training.run import Begun, DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.until import Until
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What stays the same through a run of one fold."""
+    """What stays the same through a run of one fold; `first`: of a cascade, the stage before."""
 
     dataset: Dataset
     plan: Plan
@@ -27,6 +29,12 @@ class Setting:
     folder: FoldFolder
     split: Split
     store: Store
+    first: First | None = None
+
+    @property
+    def loader(self) -> Loader:
+        """Cases as the network sees them."""
+        return self.store if self.first is None else WithFirst(self.store, self.first)
 
 
 def choose_split(dataset: Dataset, options: TrainOptions, store: Store) -> Split:
@@ -89,7 +97,8 @@ def settle_plan(folder: RunFolder, plan: Plan, options: TrainOptions) -> Plan:
     Raises:
         InputError: the folder holds a run with another plan, and this is not to be resumed.
     """
-    if folder.plan.exists() and any(f.checkpoint.exists() for f in folder.folds()):
+    begun = any(fold.split.exists() for fold in folder.folds())  # also where no checkpoint was reached
+    if folder.plan.exists() and begun:
         kept = Plan.read(folder.plan, error=PlanError)
         if not options.resume and kept != plan:
             raise InputError(
@@ -112,10 +121,18 @@ def check_fit(dataset: Dataset, plan: Plan) -> None:
         )
 
 
+def settle_options(fold: FoldFolder, options: TrainOptions) -> TrainOptions:
+    """A fold that is resumed keeps the seed with which it was begun, whatever is asked for now."""
+    if not (options.resume and fold.begun.exists()):
+        return options
+    return options.model_copy(update={"seed": Begun.read(fold.begun).seed})
+
+
 def note_beginning(setting: Setting) -> None:
-    """Write down what is about to be done."""
+    """Write down what is about to be done: before the first checkpoint it is all that a kill leaves."""
     run = RunFolder(setting.folder.path.parent)
     write_text_atomic(run.plan, setting.plan.to_json())
+    write_text_atomic(setting.folder.begun, Begun(seed=setting.options.seed).to_json())
     write_text_atomic(run.dataset, DatasetRecord.of(setting.dataset).to_json())
     write_text_atomic(setting.folder.split, setting.split.to_json())
 

@@ -57,18 +57,18 @@ class TrainingState:
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
         """Move the average towards the weights."""
-        weights = dict(self.network.named_parameters())
-        names = list(weights)
+        tensors = tensors_of(self.network)
+        names = [name for name, tensor in tensors.items() if isinstance(tensor, nn.Parameter)]
         torch._foreach_lerp_(
-            [self.average[name] for name in names], [weights[name].detach() for name in names], 1 - decay
+            [self.average[name] for name in names], [tensors[name].detach() for name in names], 1 - decay
         )
-        for name, buffer in self.network.named_buffers():  # running statistics of norms that keep them
-            self.average[name].copy_(buffer)
+        for name in tensors.keys() - names:  # running statistics of norms that keep them
+            self.average[name].copy_(tensors[name])
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name."""
-    return dict(network.named_parameters()) | dict(network.named_buffers())
+    """Parameters and buffers by name: those that a model file holds, tied ones under each of their names."""
+    return network.state_dict(keep_vars=True)
 
 
 def fresh_state(plan: Plan, seed: int, device: torch.device) -> TrainingState:
@@ -116,7 +116,17 @@ def save_state(state: TrainingState, path: Path) -> None:
         story=tuple(state.story),
     )
     with atomic_path(path) as aside:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, aside, {"state": note.model_dump_json()})
+        save_file(_apart(tensors), aside, {"state": note.model_dump_json()})
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each contiguous and in memory of its own: weights that are tied would share it."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
+        seen.add(tensor.data_ptr())
+    return found
 
 
 def load_state(state: TrainingState, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -56,13 +55,16 @@ class MLflow:
     """A run in the files of FOLD/mlflow (`mlflow ui --backend-store-uri` shows it); resumed, the same run."""
 
     def __init__(self, folder: Path) -> None:
-        # MLflow is told by its environment alone to keep to files, and to tell nobody that it is used.
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
+            from mlflow import environment_variables as settings
+            from mlflow import telemetry
             from mlflow.tracking import MlflowClient
         except ModuleNotFoundError:
             raise MissingExtraError("mlflow", "track") from None
+        # It keeps to files, and tells nobody that it is used, unless the user's environment says otherwise.
+        settings.MLFLOW_ALLOW_FILE_STORE.default = True
+        settings.MLFLOW_DISABLE_TELEMETRY.default = True
+        telemetry.set_telemetry_client()
         self._client = MlflowClient(tracking_uri=(folder / "mlflow").resolve().as_uri())
         kept = self._client.get_experiment_by_name("calque")
         experiment = self._client.create_experiment("calque") if kept is None else kept.experiment_id

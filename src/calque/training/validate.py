@@ -26,8 +26,9 @@ from calque.prediction.learn import MODES, learn
 from calque.prediction.learned import Learned
 from calque.prediction.tiling import Tiling
 from calque.prediction.windows import sliding_window
-from calque.preparation import PreparedCase, Store
+from calque.preparation import PreparedCase
 from calque.progress import Progress, Task
+from calque.training.cases import Loader
 from calque.training.partial import score_annotated
 from calque.training.run import FoldFolder
 from calque.training.sampler import Contents
@@ -46,7 +47,7 @@ class QuickValidator:
         show: is given each case and the class numbers that were predicted.
     """
 
-    store: Store
+    store: Loader
     cases: tuple[str, ...]
     plan: Plan
     contents: Contents = field(default_factory=Contents)
@@ -61,7 +62,7 @@ class QuickValidator:
         overlap, size = np.zeros(outputs), np.zeros(outputs)
         for name in self.cases:
             case = self.store.load(name)
-            logits = sliding_window(engine, case.image, decoder.outputs, Tiling(self.plan.patch))
+            logits = sliding_window(engine, case.seen, decoder.outputs, Tiling(self.plan.patch))
             guess = decoder.decide(logits)
             if self.show is not None:
                 self.show(case, guess)
@@ -89,8 +90,7 @@ def average_network(plan: Plan, average: dict[str, Tensor]) -> nn.Module:
 
 
 def study(
-    plan: Plan,
-    average: dict[str, Tensor],
+    predictor: Predictor,
     dataset: Dataset,
     cases: Sequence[str],
     task: Task,
@@ -99,8 +99,7 @@ def study(
     """What validation cases tell about predictions; see `calque.prediction.learn`.
 
     Args:
-        plan: of the run.
-        average: the final weights.
+        predictor: with the final weights.
         dataset: where the files are.
         cases: to be studied, one after the other.
         task: is told of each.
@@ -108,6 +107,7 @@ def study(
     """
     if not cases:
         return Learned()
+    plan = predictor.plan
 
     def pairs() -> Iterator[tuple[Image, LabelMap]]:
         for case in _cases(dataset, cases):
@@ -117,7 +117,7 @@ def study(
             task.advance(note=case.id)
 
     modes = MODES if any(plan.augmentation.mirror) else MODES[:1]
-    return learn(plan, [average_network(plan, average)], pairs(), modes=modes)
+    return learn(plan, predictor.networks, pairs(), modes=modes, first=predictor.first)
 
 
 def validate(
