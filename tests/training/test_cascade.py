@@ -65,6 +65,7 @@ def test_the_file_holds_both_stages(finished: tuple[Path, Model]) -> None:
     assert_same_weights(again, model)
     assert again.key == model.key
     assert again.plan.first == model.plan.first
+    assert "A cascade. Its first stage, at 12 x 16 x 16 mm, is the mean of 2 networks" in again.card.notes
     other = replace(model, first=tuple({n: t + 1 for n, t in s.items()} for s in model.first))
     assert other.key != model.key
     with pytest.raises(ModelError, match="both stages"):

@@ -74,9 +74,24 @@ def fold_card(setting: Setting, state: TrainingState, scores: Scores | None) -> 
         steps=state.step,
         seed=options.seed,
         limits=known_limits(plan, len(split.train), scores),
-        notes="\n".join(state.story),
+        notes="\n".join((*_stages(setting), *state.story)),
         **_scored(scores),
     )
+
+
+def _stages(setting: Setting) -> tuple[str, ...]:
+    """Of a cascade: what its first stage is, and how good."""
+    first = setting.first
+    if first is None:
+        return ()
+    spacing = " x ".join(f"{size:.3g}" for size in first.model.plan.spacing)
+    scores = pooled_scores(first.run)
+    dice = ", ".join(f"{name} {mean:.2f}" for name, mean in (_mean_dice(scores) if scores else {}).items())
+    words = (
+        f"A cascade. Its first stage, at {spacing} mm, is the mean of {len(first.model.members)} networks, "
+        "each trained on a part of the patients; Dice of each on patients that it has not seen: "
+    )
+    return (words + (dice or "not measured"),)
 
 
 def _scored(scores: Scores | None) -> dict[str, Any]:

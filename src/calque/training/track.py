@@ -64,7 +64,7 @@ class MLflow:
         # It keeps to files, and tells nobody that it is used, unless the user's environment says otherwise.
         settings.MLFLOW_ALLOW_FILE_STORE.default = True
         settings.MLFLOW_DISABLE_TELEMETRY.default = True
-        telemetry.set_telemetry_client()
+        telemetry.set_telemetry_client()  # type: ignore[no-untyped-call]
         self._client = MlflowClient(tracking_uri=(folder / "mlflow").resolve().as_uri())
         kept = self._client.get_experiment_by_name("calque")
         experiment = self._client.create_experiment("calque") if kept is None else kept.experiment_id
