@@ -15,7 +15,7 @@ from tests.training.runs import StopAt, assert_same_weights, make_dataset, plan_
 
 from calque.dataset import Dataset, check, open_dataset
 from calque.dataset.reading import read_scan
-from calque.errors import InputError, ModelError, PlanError
+from calque.errors import InputError, ModelError, PlanError, ResourceError
 from calque.image import LabelMap
 from calque.io import read_labels
 from calque.model import Model
@@ -112,6 +112,8 @@ def test_prediction_is_the_second_stage_on_what_the_first_one_says(
     alone = predictor.first.forecast(image.grid, 4)
     assert forecast.memory_bytes > alone.memory_bytes
     assert forecast.windows > alone.windows
+    with pytest.raises(ResourceError, match="memory that was allowed"):
+        model.predict(image, **EXACT, memory=forecast.memory_bytes // 2)
     limited = model.predict(image, **EXACT, memory=2**31)
     np.testing.assert_array_equal(limited.array, whole.array)
 

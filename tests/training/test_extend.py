@@ -17,7 +17,7 @@ from tests.training.runs import (
     two_folds,
 )
 
-from calque.dataset import Dataset
+from calque.dataset import Dataset, open_dataset
 from calque.errors import DatasetError, InputError
 from calque.evaluation import Scores, summarise
 from calque.model import Model
@@ -145,6 +145,23 @@ def test_new_cases_train_and_those_of_validation_patients_validate(
     assert "1 were there before and are left out" in model.card.notes
     assert len(DatasetRecord.read(RunFolder(run).dataset).cases) == len(dataset.cases) + 3
     assert any("Cases were added" in line for line in heard.said)
+
+
+def test_a_run_and_its_data_may_have_moved(dataset: Dataset, finished: Path, tmp_path: Path) -> None:
+    here = Path(shutil.copytree(dataset.root, tmp_path / "elsewhere"))
+    run = Path(shutil.copytree(finished, tmp_path / "moved"))
+    record = RunFolder(run).dataset
+    record.write_text(record.read_text().replace(str(dataset.root), str(tmp_path / "nowhere")))
+    with pytest.raises(InputError, match="not where they were") as caught:
+        extend(run, More(steps=2), None, TWO_FOLDS)
+    assert "calque train DATA --from RUN" in str(caught.value)
+    assert RunFolder(run).fold(0).model.exists()
+    data = open_dataset(here)
+    with pytest.raises(InputError, match="not here"):
+        extend(run, More(steps=2), None, TWO_FOLDS, data=data.only([data.cases[0].id]))
+    model = extend(run, More(steps=2), None, TWO_FOLDS, data=data)
+    assert model.card.steps == 5 + 2
+    assert str(here) in record.read_text()
 
 
 def test_the_same_folder_again_adds_nothing(dataset: Dataset) -> None:

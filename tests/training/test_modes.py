@@ -204,10 +204,10 @@ class Deep(torch.nn.Module):
         self.tied = torch.nn.Conv3d(6, 6, 3, padding=1)
         self.tied.weight = self.again.weight
         self.last = torch.nn.Conv3d(6, config.outputs, 1)
-        self.register_buffer("half", torch.tensor(0.5), persistent=False)
+        self.register_buffer("factor", torch.tensor(0.5), persistent=False)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        x = self.tied(torch.relu(self.again(torch.relu(self.first(x))))) * self.half
+        x = self.tied(torch.relu(self.again(torch.relu(self.first(x))))) * self.factor
         return [self.last(x), self.last(torch.nn.functional.avg_pool3d(x, 2))]
 
 
@@ -223,7 +223,7 @@ def test_a_function_makes_networks_with_deep_supervision_that_repeat_and_resume(
     assert_same_weights(one, two)
     assert torch.equal(two.members[0]["body.tied.weight"], two.members[0]["body.again.weight"])
     again = Model.load(tmp_path / "two" / "model.calque", network=Deep)
-    assert float(again.networks()[0].body.half) == 0.5
+    assert float(again.networks()[0].body.factor) == 0.5
 
 
 def other_shape(config: NetworkConfig) -> torch.nn.Module:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 MaybeData = Annotated[
     Path | None,
-    typer.Argument(metavar="[DATA]", help="Folder of the data set; not with --from.", show_default=False),
+    typer.Argument(
+        metavar="[DATA]",
+        help="Folder of the data set; with --extend only where it has moved.",
+        show_default=False,
+    ),
 ]
 WantedUntil = Annotated[
     str | None,
@@ -49,14 +53,15 @@ class Growth(NamedTuple):
     patients: str | None
     fold: int | Literal["all"]
     seed: int
+    data: Path | None = None
 
 
 def require_alone(*given: object) -> None:
     """Refuse options that a run which goes on has already."""
     if any(given):
         raise typer.BadParameter(
-            "a run that goes on has its data, its folder and its plan: "
-            "with --from there is no DATA, -o, --plan, --until or --resume"
+            "a run that goes on has its folder and its plan: "
+            "with --extend there is no -o, --plan, --until or --resume"
         )
 
 
@@ -96,7 +101,8 @@ def extend_run(
         show_findings(screen, found)
         fresh = usable(fresh, found)
     options = TrainOptions(fold=growth.fold, seed=growth.seed, spent=time.monotonic() - started)
-    model = extend(growth.run, growth.more, fresh, options, screen.progress)
+    moved = None if growth.data is None else open_dataset(growth.data, growth.patients)
+    model = extend(growth.run, growth.more, fresh, options, screen.progress, moved)
     run = RunFolder(growth.run)
     show(screen, run, run.fold(growth.fold).scores, model)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -171,8 +172,11 @@ def train(
     """
     started = time.monotonic()
     if sitting.extends:
-        require_alone(data, output, planning.plan_file, sitting.until, sitting.resume)
-        _extend(planning, folds, sitting, cases, Screen(json), started)
+        require_alone(output, planning.plan_file, sitting.until, sitting.resume)
+        more = parse_more(sitting.more, planning.budget, planning.steps)
+        growth = Growth(sitting.start, more, sitting.add, cases.patients, folds.number, sitting.seed, data)
+        checked = partial(usable, skip_bad=cases.skip_bad)
+        extend_run(growth, Screen(json), started, checked, show_result)
         return
     data, output = require_both(data, output)
     crossed, planned = folds.crossed, planning.planned(sitting.start)
@@ -184,11 +188,3 @@ def train(
     options = TrainOptions(fold=folds.number, folds=folds.folds or 5, **kept, **told)
     source = Source(data, cases.patients, cases.holdout, cases.skip_bad)
     begin_run(source, planned, Fit(output, options, crossed, folds.refit), Screen(json), started)
-
-
-def _extend(
-    planning: Planning, folds: Folds, sitting: Sitting, cases: Cases, screen: Screen, started: float
-) -> None:
-    more = parse_more(sitting.more, planning.budget, planning.steps)
-    growth = Growth(sitting.start, more, sitting.add, cases.patients, folds.number, sitting.seed)
-    extend_run(growth, screen, started, lambda fresh, seen: usable(fresh, seen, cases.skip_bad), show_result)

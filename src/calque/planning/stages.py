@@ -112,6 +112,9 @@ def _low_resolution(full: Geometry, patch: Shape, plan_on: Callable[[Geometry], 
     """The plan on the coarser grid; `patch` is what is seen at full resolution."""
     found = coarser(full, patch)
     plan = plan_on(found)
+    if coverage(found, plan.patch) < COVERED:  # less time, or less memory, than the patch had
+        found = coarser(full, plan.patch)
+        plan = plan_on(found)
     why = (
         f"coarser: at {_mm(full.spacing)} a patch of {_by(patch)} shows {coverage(full, patch):.1%} of the "
         f"median case, {_by(full.shape)}; at this spacing {_by(plan.patch)} shows "

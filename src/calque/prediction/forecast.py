@@ -196,6 +196,12 @@ def fit_windows(
     found = forecast_of(most)
     while limit is not None and found.memory_bytes > limit and found.windows_per_call > 1:
         found = forecast_of(found.windows_per_call // 2)
+    require_fits(found, limit)
+    return found
+
+
+def require_fits(found: PredictionForecast, limit: int | None) -> None:
+    """Raises a ResourceError that says what would be needed, where that is more than the limit in bytes."""
     if limit is not None and found.memory_bytes > limit:
         largest = sorted(found.parts, key=lambda part: -found.parts[part])[:3]
         raise ResourceError(
@@ -205,7 +211,6 @@ def fit_windows(
             fix="allow more with --memory; most is taken by "
             + ", ".join(f"{part} ({gigabytes(found.parts[part])})" for part in largest),
         )
-    return found
 
 
 def gigabytes(size: int) -> str:

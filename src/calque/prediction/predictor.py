@@ -23,7 +23,7 @@ from calque.prediction.engines import (
     make_engine,
     require_known,
 )
-from calque.prediction.forecast import Load, PredictionForecast, after, fit_windows, forecast
+from calque.prediction.forecast import Load, PredictionForecast, after, fit_windows, forecast, require_fits
 from calque.prediction.last_layer import carried
 from calque.prediction.learned import Learned, Parity
 from calque.prediction.openvino_engine import digest
@@ -203,7 +203,11 @@ class Predictor:
 
         most = self.options.batch or max(engine.streams, self.tiling.windows_per_call)
         own = fit_windows(most, self.options.memory, with_windows)
-        return own if self.first is None else after(self.first.forecast(grid, voxel_bytes), own)
+        if self.first is None:
+            return own
+        both = after(self.first.forecast(grid, voxel_bytes), own)
+        require_fits(both, self.options.memory)
+        return both
 
     def tiling_along(self, axis: int, windows: int | None = None) -> Tiling:
         """The windows, visited along `axis`; `windows` per call."""

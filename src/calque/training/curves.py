@@ -48,5 +48,7 @@ def draw_curves(rows: Sequence[HistoryRow], labels: Labels, path: Path) -> None:
         dice.legend(
             loc="upper left", bbox_to_anchor=(1.01, 1), fontsize="small"
         )  # beside, not over the curves
+    for axes in (loss, dice):  # one clock for both, also before there is a second look
+        axes.set_xlim(0, 1.02 * max((row.seconds / 60 for row in rows), default=1.0) or 1.0)
     with atomic_path(path) as aside:
         figure.savefig(aside, dpi=110, format="png")

@@ -11,6 +11,7 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 from calque.dataset import Dataset
 from calque.errors import InputError, PlanError
 from calque.io import write_text_atomic
+from calque.io.dicom.source import as_source
 from calque.model import Model
 from calque.planning import Knot, Plan, Schedule
 from calque.preparation import prepare
@@ -52,6 +53,7 @@ def extend(
     add: Dataset | None = None,
     options: TrainOptions | None = None,
     progress: Progress = SILENT,
+    data: Dataset | None = None,
 ) -> Model:
     """Train on from the state before the decay: warm-up is over, the rate stays, and falls at the new end.
 
@@ -66,9 +68,10 @@ def extend(
         add: cases that join.
         options: fold, seed, device; `resume` is set by itself.
         progress: shows what `train` shows.
+        data: the run's data set, where it lies now; None: where it was.
 
     Raises:
-        InputError: the fold is not finished here, or left no state before its decay.
+        InputError: the fold is not finished here, or left no state before its decay, or cases are gone.
         DatasetError: the new data do not go with the old ones.
     """
     begun, options = time.monotonic(), options or TrainOptions()
@@ -76,7 +79,7 @@ def extend(
     fold = folder.fold(options.fold)
     _require_finished(fold)
     plan = Plan.read(folder.plan, error=PlanError)
-    dataset = DatasetRecord.read(folder.dataset).dataset()
+    dataset = _found(DatasetRecord.read(folder.dataset), data)
     grown = None if add is None else _grow(dataset, add, fold, plan, progress)
     state = fresh_state(plan, options.seed, choose_device(options))
     load_state(state, fold.stable)
@@ -93,6 +96,30 @@ def extend(
     spent = options.spent + time.monotonic() - begun
     again = options.model_copy(update={"resume": True, "spent": spent})
     return train(dataset, plan, run, again, progress)
+
+
+def _found(record: DatasetRecord, moved: Dataset | None) -> Dataset:
+    """The cases of the run, at the place where they are now."""
+    names = [case.id for case in record.cases]
+    now = record.dataset() if moved is None else moved
+    if moved is None:
+        gone = [c.id for c in now.cases if not all(map(_is_there, (*c.images, *c.masks)))]
+    else:
+        gone = sorted(set(names) - {case.id for case in moved.annotated})
+    if gone:
+        raise InputError(
+            "Cases of this run are not where they were"
+            if moved is None
+            else "Cases of this run are not here",
+            where=now.root,
+            got=", ".join(gone[:10]) + (f" and {len(gone) - 10} more" if len(gone) > 10 else ""),
+            fix="say where they are now: calque train DATA --from RUN --extend TIME",
+        )
+    return now.only(names)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or as_source(path) is not None  # FOLDER@SERIES
 
 
 def _tell(state: TrainingState, fold: FoldFolder, sentences: int, progress: Progress) -> None:

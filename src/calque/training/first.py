@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calque.dataset import Case
 from calque.dataset.reading import read_scan
+from calque.errors import ReadError
 from calque.image import LabelMap
 from calque.io import atomic_path, mask_suffix, read_labels
 from calque.model import Model
@@ -70,8 +71,21 @@ class First:
         return self.maps / f"{case}.npy"
 
     def load(self, case: str) -> NDArray[np.integer]:
-        """(z, y, x) class numbers, memory-mapped."""
-        found: NDArray[np.integer] = np.load(self._map(case), mmap_mode="r", allow_pickle=False)
+        """(z, y, x) class numbers, memory-mapped.
+
+        Raises:
+            ReadError: they are not there, or damaged.
+        """
+        path = self._map(case)
+        try:
+            found: NDArray[np.integer] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as problem:
+            raise ReadError(
+                "What the first stage saw is gone or damaged",
+                where=path,
+                got=problem,
+                fix="delete the file and go on with --resume: it is made again",
+            ) from problem
         return found
 
 

@@ -111,6 +111,8 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress, start: Mo
     if options.resume and folder.checkpoint.exists():
         load_state(state, folder.checkpoint)
         clock.before += state.seconds
+    elif options.resume and folder.history.exists():
+        progress.say("No checkpoint was reached before: training begins again, with its own plan and seed")
     if state.schedule is not None:
         plan = plan.model_copy(update={"schedule": state.schedule})
         setting = replace(setting, plan=plan)

@@ -28,7 +28,7 @@ def known_limits(plan: Plan, cases: int, scores: Scores | None) -> str:
     if rare:
         found.append(f"Few cases show these classes: {', '.join(rare)}.")
     if seen.spacings:
-        ranges = (f"{min(axis):.3g} to {max(axis):.3g}" for axis in zip(*seen.spacings, strict=True))
+        ranges = (_range(min(axis), max(axis)) for axis in zip(*seen.spacings, strict=True))
         found.append(f"Spacing of its images, mm along z, y, x: {'; '.join(ranges)}.")
     if scores is None:
         return " ".join([*found, "No case was kept for validation: nobody has measured how good it is."])
@@ -40,3 +40,8 @@ def known_limits(plan: Plan, cases: int, scores: Scores | None) -> str:
     if unseen:
         found.append(f"Not validated, for no validation case shows them: {', '.join(unseen)}.")
     return " ".join(found)
+
+
+def _range(low: float, high: float) -> str:
+    """ "0.8 to 1.2", or one figure where both are the same."""
+    return f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"

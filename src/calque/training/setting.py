@@ -97,7 +97,8 @@ def settle_plan(folder: RunFolder, plan: Plan, options: TrainOptions) -> Plan:
     Raises:
         InputError: the folder holds a run with another plan, and this is not to be resumed.
     """
-    begun = any(fold.split.exists() for fold in folder.folds())  # also where no checkpoint was reached
+    resumed = options.resume  # then also a run that was killed before its first checkpoint
+    begun = any(f.checkpoint.exists() or (resumed and f.split.exists()) for f in folder.folds())
     if folder.plan.exists() and begun:
         kept = Plan.read(folder.plan, error=PlanError)
         if not options.resume and kept != plan:
