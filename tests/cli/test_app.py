@@ -66,7 +66,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["train", "x", "-o", "y", "--plan", "p.json", "--steps", "3"],
         ["train", "x"],
         ["train", "--from", "y"],
-        ["train", "x", "--from", "y", "--extend", "1h"],
+        ["train", "--from", "y", "--extend", "1h", "-o", "z"],
         ["train", "--from", "y", "--extend", "1h", "--budget", "1h"],
         ["train", "--from", "y", "--extend", "later"],
         ["train", "--add", "x", "--extend", "1h"],
