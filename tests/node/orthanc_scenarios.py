@@ -26,7 +26,8 @@ from pynetdicom import AE
 
 PLACES = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
 PLUGINS = [Path(folder) / "libOrthancDicomWeb.so" for folder in PLACES]
-SEG = "1.2.840.10008.5.1.4.1.1.66.4"
+OUTPUTS = {"SEG": "seg", "RTSTRUCT": "rtstruct", "SR": "sr", "OT": "overlay"}
+"""Modality of what the node makes -> its name in a rule."""
 
 
 class Orthanc:
@@ -35,40 +36,44 @@ class Orthanc:
     def __init__(self, dicom: int, http: int) -> None:
         self.dicom, self.http = dicom, http
 
-    def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=30) as answer:
+    def ask(self, path: str, question: object = None) -> bytes:
+        """GET, or POST where there is a question."""
+        body = None if question is None else json.dumps(question).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", body)
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return bytes(answer.read())
 
-    def segmentations(self) -> list[pydicom.Dataset]:
-        found = []
-        for name in json.loads(self.get("/instances")):
-            file = self.get(f"/instances/{name}/file")
-            data = pydicom.dcmread(pydicom.filebase.DicomBytesIO(file))
-            if data.SOPClassUID == SEG:
-                found.append(data)
-        return found
+    def find(self, level: str, modality: str) -> list[str]:
+        """Its own names of what it has."""
+        found = json.loads(self.ask("/tools/find", {"Level": level, "Query": {"Modality": modality}}))
+        return [str(name) for name in found]
+
+    def instances(self, modality: str) -> list[pydicom.Dataset]:
+        files = [self.ask(f"/instances/{name}/file") for name in self.find("Instance", modality)]
+        return [pydicom.dcmread(pydicom.filebase.DicomBytesIO(file)) for file in files]
 
     def count(self, modality: str) -> int:
-        query = json.dumps({"Level": "Series", "Query": {"Modality": modality}}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/tools/find", query)
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return len(json.loads(answer.read()))
+        """Series of a modality."""
+        return len(self.find("Series", modality))
 
 
 @contextmanager
-def orthanc(folder: Path, dicom: int, http: int) -> Iterator[Orthanc]:
+def orthanc(
+    folder: Path, dicom: int, http: int, server: Orthanc | None = None, **more: object
+) -> Iterator[Orthanc]:
+    """A running one; `server` says how it is asked, `more` how it is configured."""
     folder.mkdir(parents=True)
     config = {
         "Name": "test", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
         "DicomPort": dicom, "HttpPort": http, "DicomAet": "ORTHANC", "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False, "DicomCheckCalledAet": False, "TcpNoDelay": True,
         "Plugins": [str(path) for path in PLUGINS if path.is_file()],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}, **more,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(["Orthanc", str(folder / "config.json")], stdout=log, stderr=log)
-    server = Orthanc(dicom, http)
+    server = server or Orthanc(dicom, http)
     try:
         until(lambda: answers(server), 60, "Orthanc does not answer")
         yield server
@@ -79,7 +84,7 @@ def orthanc(folder: Path, dicom: int, http: int) -> Iterator[Orthanc]:
 
 def answers(server: Orthanc) -> bool:
     try:
-        server.get("/system")
+        server.ask("/system")
     except OSError:
         return False
     return True
@@ -88,10 +93,10 @@ def answers(server: Orthanc) -> bool:
 class Listener:
     """`calque listen` as a process."""
 
-    def __init__(self, model: Path, folder: Path, *options: str) -> None:
+    def __init__(self, model: Path | None, folder: Path, *options: str) -> None:
         self.log = folder / "node.log"
         self._command = [
-            sys.executable, "-m", "calque.cli", "listen", str(model), "--port", "11112",
+            sys.executable, "-m", "calque.cli", "listen", *([str(model)] if model else []), "--port", "11112",
             "--spool", str(folder / "spool"), "--cache", str(folder / "cache"), "--min-free", "1MB", *options,
         ]  # fmt: skip
         self.starts = 0
@@ -102,11 +107,13 @@ class Listener:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
         until(self._listens, 120, "the node does not start")
 
+    def said(self) -> str:
+        return self.log.read_text()
+
     def _listens(self) -> bool:
-        said = self.log.read_text()
         if self.process.poll() is not None:
-            raise SystemExit(said)
-        return said.count("listens on") == self.starts
+            raise SystemExit(self.said())
+        return self.said().count("listens on") == self.starts
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -149,7 +156,7 @@ def store(files: Sequence[Path], port: int, aet: str) -> bool:
 
 
 def round_trip(folder: Path) -> dict[str, Any]:
-    """Scan -> node -> SEG -> two servers, by C-STORE and by STOW-RS; and a prediction by DICOMweb."""
+    """Scan -> node -> every output -> two servers, by C-STORE and STOW-RS; and a prediction by DICOMweb."""
     files = sorted((folder / "series").glob("*.dcm"))
     header = pydicom.dcmread(files[0], stop_before_pixels=True)
     model = folder / "model.calque"
@@ -159,20 +166,24 @@ def round_trip(folder: Path) -> dict[str, Any]:
         node = Listener(
             model, folder, "--send", "127.0.0.1:4242:ORTHANC",
             "--stow", "http://127.0.0.1:8043/dicom-web", "--quiet", "10s", "--settle", "0.5s",
+            "--outputs", ",".join(OUTPUTS.values()),
         )  # fmt: skip
         node.start()
         assert store(files, 11112, "CALQUE")
-        until(lambda: stored.count("SEG") == posted.count("SEG") == 1, 120, "no SEG arrived")
+        sent = 2 * (len(OUTPUTS) - 1 + len(files))  # an overlay is a picture for each slice
+        until(lambda: node.said().count(": delivered") == sent, 500, "not everything was delivered")
         for name, server in (("stored", stored), ("posted", posted)):
-            (data,) = server.segmentations()
-            data.save_as(folder / f"{name}.dcm", enforce_file_format=True)
+            for modality, output in OUTPUTS.items():
+                (folder / name / output).mkdir(parents=True)
+                for k, data in enumerate(server.instances(modality)):
+                    data.save_as(folder / name / output / f"{k}.dcm", enforce_file_format=True)
         code = node.stop()
         assert store(files, 4242, "ORTHANC")
         address = f"dicomweb://127.0.0.1:8042/dicom-web/studies/{header.StudyInstanceUID}/series/"
         call = [sys.executable, "-m", "calque.cli", "predict", str(model), address + header.SeriesInstanceUID]
         cache = ["--cache", str(folder / "cache")]
         subprocess.run([*call, "-o", str(folder / "fetched"), *cache], check=True, stdout=sys.stderr)
-    return {"stopped": code, "log": node.log.read_text()}
+    return {"stopped": code, "log": node.said()}
 
 
 def load(folder: Path, senders: str) -> dict[str, Any]:
@@ -211,13 +222,13 @@ def load(folder: Path, senders: str) -> dict[str, Any]:
         for one in folders:  # everything once more: no second result may come of it
             assert store(sorted(one.glob("*.dcm")), 11112, "CALQUE")
         time.sleep(2)
-        found = server.segmentations()
+        found = server.instances("SEG")
         seconds = time.monotonic() - begun
         code = node.stop()
     sources = [data.ReferencedSeriesSequence[0].SeriesInstanceUID for data in found]
     return {
         "stopped": code, "sources": [str(uid) for uid in sources], "killed_at": killed, "seconds": seconds,
-        "log": node.log.read_text(),
+        "log": node.said(),
     }  # fmt: skip
 
 

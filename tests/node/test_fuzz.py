@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import re
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -26,10 +30,12 @@ MEBIBYTE = 2**20
 
 @pytest.fixture
 def node(tmp_path: Path):
-    """The process and its port."""
-    log = tmp_path / "log"
+    """The process, its ports of DICOM and of DICOMweb, and its log."""
+    log, rules = tmp_path / "log", tmp_path / "rules.json"
+    rules.write_text('{"rules": [{"ignore": true}]}')
     command = [
         *(sys.executable, "-m", "calque.cli", "listen", "--port", "0", "--spool", str(tmp_path / "spool")),
+        *("--rules", str(rules), "--dicomweb", "--web-port", "0"),
         *("--quiet", "600s", "--settle", "600s", "--max-instance", "2MB", "--min-free", "1MB"),
     ]
     with log.open("wb") as stream:
@@ -40,9 +46,11 @@ def node(tmp_path: Path):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end
             time.sleep(0.1)
-        found = re.search(r"127\.0\.0\.1:(\d+)", log.read_text())
-        assert found is not None
-        yield process, int(found[1]), log
+        dicom = re.search(r"listens on 127\.0\.0\.1:(\d+)", log.read_text())
+        web = re.search(r"STOW-RS on http://127\.0\.0\.1:(\d+)", log.read_text())
+        assert dicom is not None
+        assert web is not None
+        yield process, (int(dicom[1]), int(web[1])), log
     finally:
         process.terminate()
         assert process.wait(60) == 0
@@ -111,6 +119,35 @@ def send_bytes(port: int, request: bytes, rng: random.Random) -> None:
             return
 
 
+def post_spoiled(port: int, files: list[bytes], rng: random.Random) -> int:
+    """A request that is not what it says; its status, 0 where there was no answer."""
+    head = b"--b\r\nContent-Type: application/dicom\r\n\r\n"
+    sound = head + (b"\r\n" + head).join(files) + b"\r\n--b--\r\n"
+    kinds = (
+        (sound[: rng.randrange(len(sound))], {}),
+        (spoiled(sound, rng), {}),
+        (sound, {"Content-Type": 'multipart/related; type="application/dicom"; boundary=another'}),
+        (sound, {"Content-Length": str(rng.choice((2**31, 2**62, 10**30, -1)))}),
+        (gzip.compress(bytes(2**24)), {"Content-Encoding": "gzip"}),
+        (head + bytes(3 * MEBIBYTE), {}),
+        (spoiled(b"%x\r\n" % len(sound) + sound + b"\r\n0\r\n\r\n", rng), {"Transfer-Encoding": "chunked"}),
+        (rng.randbytes(2000), {"X" * rng.randrange(1, 70_000): "y"}),
+    )
+    content, more = rng.choice(kinds)
+    headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'} | more
+    if "Transfer-Encoding" not in headers:
+        headers.setdefault("Content-Length", str(len(content)))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        try:
+            connection.sendall(f"POST /studies HTTP/1.1\r\n{lines}\r\n".encode() + content)
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(100)
+        except OSError:
+            return 0
+    return int(answer[9:12]) if answer else 0
+
+
 def association_request() -> bytes:
     """The bytes of a valid request, caught on their way."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -131,8 +168,10 @@ def association_request() -> bytes:
 @pytest.mark.parametrize("rounds", [4, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
 def test_it_stays_up_and_its_memory_flat(node, tmp_path: Path, rounds: int) -> None:
-    process, port, log = node
-    file = write_series(tmp_path / "in")[0]
+    process, (port, web), log = node
+    file, *others = write_series(tmp_path / "in")
+    posted = [other.read_bytes() for other in others]
+    statuses: Counter[int] = Counter()
     request = association_request()
     rng = random.Random(7)  # noqa: S311
     before = 0
@@ -142,6 +181,8 @@ def test_it_stays_up_and_its_memory_flat(node, tmp_path: Path, rounds: int) -> N
         send_spoiled(port, file, rng, 6)
         for _ in range(4):
             send_bytes(port, request, rng)
+            statuses[post_spoiled(web, posted, rng)] += 1
+    assert set(statuses) <= {0, 200, 202, 400, 408, 409, 411, 413, 415, 431}, statuses
     assert process.poll() is None
     assert set(send(port, write_series(tmp_path / "sound", series="sound"))) == {0}
     grown = resident(process) - before
@@ -149,4 +190,15 @@ def test_it_stays_up_and_its_memory_flat(node, tmp_path: Path, rounds: int) -> N
     said = log.read_text()
     assert "Traceback" not in said
     assert "Phantom" not in said
-    (tmp_path / "figures").write_text(f"{rounds} rounds: {before / MEBIBYTE:.1f} + {grown / MEBIBYTE:.1f} MB")
+    assert_whole(tmp_path / "spool")
+    figures = f"{rounds} rounds: {before / MEBIBYTE:.1f} + {grown / MEBIBYTE:.1f} MB; {dict(statuses)}"
+    (tmp_path / "figures").write_text(figures)
+
+
+def assert_whole(spool: Path) -> None:
+    """Every file is recorded, and as long as it was when it was recorded; nothing else lies there."""
+    with closing(sqlite3.connect(spool / "queue.sqlite")) as base:
+        recorded = dict(base.execute("SELECT file, bytes FROM instance").fetchall())
+    lying = {file.relative_to(spool).as_posix(): file.stat().st_size for file in spool.glob("series/*/*")}
+    assert lying == recorded
+    assert recorded

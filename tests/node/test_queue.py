@@ -176,3 +176,12 @@ def test_files_are_forgotten_when_all_is_delivered_and_old(queue: Queue, clock: 
     assert job is not None
     queue.finish(job, "done", results=[Result("seg", "pacs", "9.1", "r", "f")])
     assert queue.due() == []
+
+
+def test_a_destination_that_is_down_does_not_keep_others_waiting(queue: Queue, clock: Clock) -> None:
+    ready(queue, clock)
+    job = queue.take()
+    assert job is not None
+    results = [Result("overlay", "down", f"9.{k}", "r", f"f{k}") for k in range(9)]
+    queue.finish(job, "done", results=[*results, Result("overlay", "up", "9.0", "r", "f0")])
+    assert [one.destination for one in queue.due(most=3)] == ["down", "down", "down", "up"]

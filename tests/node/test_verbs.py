@@ -50,6 +50,8 @@ def test_status_and_retry(spool: Path, capsys: pytest.CaptureFixture[str]) -> No
         (["--stow", "ftp://pacs"], "StowDestination"),
         (["--outputs", "png"], "seg"),
         (["--allow", "PACS"], "AET@ADDRESS"),
+        ([], "No model is named"),
+        (["--stow", "http://me:secret@pacs/dicom-web"], "token_variable"),
         (["--host", "10.0.0.1"], "who may call"),
         (["--tls-cert", "cert.pem"], "its key"),
         (["nothing.calque"], "cannot be read"),
@@ -63,6 +65,45 @@ def test_what_cannot_be_meant_is_refused_before_it_listens(
     assert run(["listen", "--port", "0", "--spool", str(tmp_path / "spool"), *arguments]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "spool").exists()
+
+
+PACS = {"kind": "dicom", "host": "127.0.0.1", "port": 104, "aet": "PACS"}
+WEB = {"kind": "stow", "url": "https://pacs/dicom-web"}
+
+
+@pytest.mark.parametrize(
+    ("destinations", "rule", "said"),
+    [
+        ({}, {"model": "nothing.calque"}, "nothing.calque"),
+        ({}, {"model": "damaged.calque"}, "damaged.calque"),
+        ({}, {}, "rule 2"),
+        ({}, {"modell": "lung.calque"}, "rules.1.modell"),
+        ({}, {"outputs": ["png"]}, "'labelmap'"),
+        ({}, {"outputs": []}, "at least 1"),
+        ({}, {"description": "t1("}, "no regular expression"),
+        ({}, {"send": ["pacs"]}, "no such destinations: ['pacs']"),
+        ({"pacs": PACS | {"port": 0}}, {}, "destinations.pacs.dicom.port"),
+        ({"pacs": PACS | {"kind": "ftp"}}, {}, "'stow'"),
+        ({"pacs": PACS | {"tls": {"authorities": "ca.pem"}}}, {}, "TLS to a destination"),
+        ({"pacs": PACS | {"tls": {"certificate": "cert.pem"}}}, {}, "go together"),
+        ({"web": WEB | {"token_variable": "NOT_SET_ANYWHERE"}}, {}, "NOT_SET_ANYWHERE"),
+        ({"web": WEB | {"url": "http://pacs", "tls": {}}}, {}, "https://"),
+    ],
+)
+def test_a_rule_file_that_cannot_work_is_refused_before_it_listens(
+    destinations: dict[str, object],
+    rule: dict[str, object],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "damaged.calque").write_bytes(b"no model")
+    content = {"destinations": destinations, "rules": [{"description": "scout", "ignore": True}, rule]}
+    (tmp_path / "rules.json").write_text(json.dumps(content))
+    spool = tmp_path / "spool"
+    assert run(["listen", "--port", "0", "--spool", str(spool), "--rules", str(tmp_path / "rules.json")]) == 2
+    assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not spool.exists()
 
 
 def test_addresses_of_series() -> None:

@@ -6,6 +6,7 @@ import http.client
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -21,13 +22,14 @@ from dicomweb_client.web import DICOMwebClient
 from requests import HTTPError
 
 from calque.cli.app import run
+from calque.cli.listen import Callers
 from calque.errors import InputError
 from calque.node import Limits, Listening, Web, node_status, parse_peer
 from calque.node.listening import EVERYWHERE
 from calque.node.multipart import BodyError, body, boundary_of, parts
 
 from ..support.dicom_series import write_series
-from .nodes import Copier, Running, running, send, until
+from .nodes import QUICK, Copier, Running, running, send, until
 
 RELATED = 'multipart/related; type="application/dicom"; boundary=b'
 SECRET = "a long secret"  # noqa: S105
@@ -146,6 +148,13 @@ def test_only_callers_with_the_token_are_served(tmp_path: Path) -> None:
         assert post(port, multipart([files[0].read_bytes()]), Origin="http://evil.example")[0] == 403
 
 
+def test_a_login_is_a_token_too(tmp_path: Path) -> None:
+    content = multipart([write_series(tmp_path / "in")[0].read_bytes()])
+    with served(tmp_path / "spool", token="alice:a secret") as (_, _, port):  # noqa: S106
+        for shown, status in (("Basic YWxpY2U6YSBzZWNyZXQ=", 200), ("Bearer alice:a secret", 401)):
+            assert post(port, content, Authorization=shown)[0] == status
+
+
 def test_without_a_token_only_loopback_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,12 +165,10 @@ def test_without_a_token_only_loopback_is_served(
     assert run(["listen", *spool, "--host", EVERYWHERE, "--dicomweb"]) == 2
     assert TOKEN in capsys.readouterr().err
     assert not (tmp_path / "spool").exists()
-    from calque.cli.listen import _listening
-
-    none = (None, None, None)
-    assert _listening(None, 0, "CALQUE", ["*@10.0.0.1"], none, 0).web == Web(port=0)
+    callers = Callers(allow=["*@10.0.0.1"], dicomweb=True, web_port=0)
+    assert callers.listening(0, "CALQUE").web == Web(port=0)
     monkeypatch.setenv(TOKEN, "a long secret")
-    there = _listening(None, 0, "CALQUE", ["*@10.0.0.1"], none, 0).web
+    there = callers.listening(0, "CALQUE").web
     assert there is not None
     assert there.host == EVERYWHERE
     assert not Listening(allow=(parse_peer("A@10.0.0.1"),)).knows("10.0.0.2")
@@ -215,6 +222,48 @@ def test_limits_are_those_of_dicom(tmp_path: Path) -> None:
         assert status == 202
         answer = pydicom.Dataset.from_json(content.decode())
         assert {item.FailureReason for item in answer.FailedSOPSequence} == {0xA700}
+
+
+def test_what_is_cut_off_is_not_taken_for_complete(tmp_path: Path) -> None:
+    files = [f.read_bytes() for f in write_series(tmp_path / "in")]
+    patience = QUICK.model_copy(update={"quiet": 600.0, "settle": 0.01})
+    maker = Copier()
+    with served(tmp_path / "spool", maker=maker, patience=patience) as (node, _, port):
+        assert post(port, multipart(files)[:-300])[0] == 400  # its last instance is not whole
+        time.sleep(0.5)
+        assert node_status(node.options.spool).series == {"arriving": 1}
+        assert node_status(node.options.spool).all_series[0].instances == len(files) - 1
+        assert post(port, multipart(files))[0] == 200
+        until(lambda: node_status(node.options.spool).series == {"done": 1})
+    assert maker.calls == 1
+
+
+def test_one_byte_now_and_then_is_no_request(tmp_path: Path) -> None:
+    patience = QUICK.model_copy(update={"network": 0.6})
+    with served(tmp_path / "spool", patience=patience) as (_, _, port):
+        head = f"POST /studies HTTP/1.1\r\nContent-Type: {RELATED}\r\nContent-Length: 1000\r\n\r\n".encode()
+        for sent, drops in ((head, b"-" * 100), (b"", head)):  # in the body; in the header
+            with socket.create_connection(("127.0.0.1", port)) as slow:
+                slow.settimeout(0.1)
+                slow.sendall(sent)
+                assert (b" 408 " in _dripped(slow, drops)) is bool(sent)
+
+
+def _dripped(slow: socket.socket, drops: bytes) -> bytes:
+    """What is answered while one byte goes after the other; ends when the other end has hung up."""
+    answer = b""
+    for k in range(len(drops)):
+        try:
+            slow.sendall(drops[k : k + 1])
+            data = slow.recv(1000)
+        except TimeoutError:
+            continue
+        except OSError:
+            return answer
+        if not data:
+            return answer
+        answer += data
+    pytest.fail("it waits for ever")
 
 
 def test_silent_and_too_many_callers_block_nobody(tmp_path: Path) -> None:

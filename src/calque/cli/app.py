@@ -31,6 +31,7 @@ from calque.cli import (
     labels,
     listen,
     measure,
+    node,
     predict,
     scores,
     series,
@@ -76,7 +77,7 @@ for _name, _verb in VERBS.items():
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(labels.app, name="labels")
-app.add_typer(listen.app, name="node")
+app.add_typer(node.app, name="node")
 
 
 def _version(wanted: bool) -> None:

@@ -23,7 +23,7 @@ from calque.io.dicom import (
     write_sr,
 )
 from calque.node.models import Warm
-from calque.node.rules import OutputKind, Rule, SeriesFacts
+from calque.node.rules import OutputKind, Rule, Rules, SeriesFacts
 from calque.node.worker import Made
 
 if TYPE_CHECKING:
@@ -47,11 +47,22 @@ class DicomMaker:
     Args:
         models: that are kept ready.
         default: the model of rules that name none; None where each names one.
-        base: to which models in rules are relative.
     """
 
-    def __init__(self, models: Warm, default: Path | None, base: Path) -> None:
-        self._models, self._default, self._base = models, default, base
+    def __init__(self, models: Warm, default: Path | None) -> None:
+        self._models, self._default = models, default
+
+    def require_models(self, rules: Rules) -> None:
+        """Load each rule's model once: one that cannot be used is told at the start.
+
+        Raises:
+            InputError: a rule has none.
+            ReadError: there is no such file.
+            ModelError: it is damaged.
+        """
+        for number, rule in enumerate(rules.rules, start=1):
+            if not rule.ignore:
+                self._models.get(self._model_file(rule, f"rule {number}"))
 
     def facts(self, files: Sequence[Path]) -> SeriesFacts:
         """Of the first file's header.
@@ -82,7 +93,7 @@ class DicomMaker:
             CalqueError: the series is refused, the model cannot be read, or there is no place to write.
         """
         stack = choose_stack(find_stacks(list(files)))
-        path = self._model_file(rule)
+        path = self._model_file(rule, "its rule")
         model, predictor = self._models.get(path)
         image = _with_channels(read_stack(stack), model.plan)
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,12 +105,15 @@ class DicomMaker:
         written = {kind: OUTPUTS[kind](case) for kind in rule.outputs}
         return tuple(made for kind, one in written.items() for made in _made(kind, one))
 
-    def _model_file(self, rule: Rule) -> Path:
-        if rule.model is not None:
-            return self._base / rule.model
-        if self._default is None:
-            raise InputError("No model is named for this series", fix="name one in the rule, or on start")
-        return self._default
+    def _model_file(self, rule: Rule, where: str) -> Path:
+        found = rule.model or self._default
+        if found is None:
+            raise InputError(
+                "No model is named for a series",
+                where=where,
+                fix="name one in the rule, or as MODEL at the start",
+            )
+        return found
 
 
 def _with_channels(image: Image, plan: Plan) -> Image:

@@ -50,7 +50,7 @@ class Node:
     Args:
         options: all of it as data.
         maker: predicts and writes results.
-        tokens: bearer tokens by the name of their environment variable.
+        tokens: by the name of their environment variable; see `calque.io.dicom.web.authorization`.
         say: gets one line per event; series are named by hashes.
     """
 
@@ -68,6 +68,21 @@ class Node:
         """Ask it to stop; safe from a signal handler."""
         self._stopping.set()
 
+    def require_usable(self) -> None:
+        """Look, before anything is made or bound, whether what it needs is there.
+
+        Raises:
+            InputError: DICOMweb has no token, or a destination lacks its token or a file of TLS.
+        """
+        web = self._options.listening.web
+        if web is not None:
+            web.require_guard(web.token_variable in self._tokens)
+        self._options.listening.tls()
+        self._sender().require_usable()
+
+    def _sender(self) -> Sender:
+        return Sender(self._options.rules.destinations, self._options.listening.aet, self._tokens)
+
     def run(self, ready: Callable[[int], None] = lambda _: None) -> None:
         """Serve until `stop`; `ready` is told the port.
 
@@ -75,20 +90,18 @@ class Node:
         a crash cut off.
 
         Raises:
-            InputError: the spool is another node's, an address cannot be bound, or DICOMweb has no token.
+            InputError: the spool is another node's, an address cannot be bound, DICOMweb has no token, or a
+                destination lacks what it needs.
         """
+        self.require_usable()
         options, spool = self._options, Spool(self._options.spool)
-        web = options.listening.web
-        if web is not None:
-            web.require_guard(web.token_variable in self._tokens)
         with spool.held(), closing(Queue(spool.queue)) as queue:
             self._recover(spool, queue)
             intake = Intake(spool, queue, options.limits, self._say)
             traffic = Traffic(options.limits)
             receiver = Receiver(options.listening, intake, traffic, options.patience, self._say)
             worker = Worker(spool, queue, options.rules, self._maker, options.patience, self._say)
-            sender = Sender(options.rules.destinations, options.listening.aet, self._tokens)
-            courier = Courier(spool, queue, sender, options.patience, self._say)
+            courier = Courier(spool, queue, self._sender(), options.patience, self._say)
             service = self._web(intake, traffic)
             loops: list[threading.Thread] = []
             try:

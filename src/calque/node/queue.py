@@ -247,10 +247,13 @@ class Queue:
     # Deliveries
 
     def due(self, most: int = 50) -> list[Delivery]:
-        """Deliveries whose time has come, oldest first."""
+        """Deliveries whose time has come, oldest first, `most` for each destination: one that is down and has
+        many must not keep others waiting.
+        """
         rows = self._all(
-            "SELECT id, series, kind, destination, file, attempts, made FROM delivery "
-            "WHERE state='waiting' AND due<=? ORDER BY due, id LIMIT ?",
+            "SELECT id, series, kind, destination, file, attempts, made FROM (SELECT *, ROW_NUMBER() OVER "
+            "(PARTITION BY destination ORDER BY due, id) AS place FROM delivery WHERE state='waiting' "
+            "AND due<=?) WHERE place<=? ORDER BY due, id",
             (self._clock(), most),
         )
         return [Delivery(*row) for row in rows]

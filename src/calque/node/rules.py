@@ -32,21 +32,46 @@ Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression, searched for anywhere, without regard to case."""
 
 
+class Tls(Value):
+    """Whom a destination's certificate must come from, and what we show; the files are PEM.
+
+    Args:
+        authorities: that are trusted; None: the system's.
+        certificate: ours, for destinations that ask for one.
+        key: of `certificate`.
+    """
+
+    authorities: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _paired(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a certificate and its key go together")
+        return self
+
+    def below(self, folder: Path) -> Self:
+        """With paths that are relative to `folder`."""
+        fields = {name: path for name, path in self if path is not None}
+        return self.model_copy(update={name: folder / path for name, path in fields.items()})
+
+
 class DicomDestination(Value):
     """A peer that takes C-STORE.
 
     Args:
-        host: its name or address.
+        host: its name or address; with TLS, as its certificate has it.
         port: of its DICOM service.
         aet: its application entity title.
-        tls: whether to speak TLS; its certificate is verified by the system's authorities.
+        tls: whether to speak TLS, or how; its certificate is always verified.
     """
 
     kind: Literal["dicom"] = "dicom"
     host: str = Field(min_length=1)
     port: int = Field(ge=1, le=65535)
     aet: str = Field(min_length=1, max_length=16)
-    tls: bool = False
+    tls: Tls | bool = False
 
 
 class StowDestination(Value):
@@ -54,12 +79,22 @@ class StowDestination(Value):
 
     Args:
         url: of the service, without "/studies".
-        token_variable: environment variable that holds a bearer token; None: no token.
+        token_variable: environment variable that holds a bearer token, or USER:PASSWORD; None: neither.
+        tls: how https:// is spoken; None: by the system's authorities.
     """
 
     kind: Literal["stow"] = "stow"
     url: str = Field(pattern=r"^https?://")
     token_variable: str | None = None
+    tls: Tls | None = None
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        if "@" in self.url.split("/", 3)[2]:
+            raise ValueError("a user or password in the address would be logged: name a token_variable")
+        if self.tls is not None and not self.url.startswith("https://"):
+            raise ValueError("tls is of https://")
+        return self
 
 
 Destination = Annotated[DicomDestination | StowDestination, Field(discriminator="kind")]
@@ -94,6 +129,10 @@ class Rule(Value):
     outputs: tuple[OutputKind, ...] = Field(default=("seg",), min_length=1)
     send: tuple[str, ...] = ()
 
+    def below(self, folder: Path) -> Self:
+        """With a model that is relative to `folder`."""
+        return self if self.model is None else self.model_copy(update={"model": folder / self.model})
+
     def fits(self, facts: SeriesFacts) -> bool:
         """Whether every condition holds."""
         modality = facts.modality in self.modality if self.modality else facts.modality not in NO_SCAN
@@ -122,6 +161,23 @@ class Rules(Value):
                 f"no such destinations: {sorted(unknown)}; there are {sorted(self.destinations)}"
             )
         return self
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read a rule file; paths in it are relative to it.
+
+        Raises:
+            ReadError: it cannot be read.
+            InputError: it is not what a rule file is.
+        """
+        rules = cls.read(file)
+        destinations = {
+            name: one.model_copy(update={"tls": one.tls.below(file.parent)})
+            if isinstance(one.tls, Tls)
+            else one
+            for name, one in rules.destinations.items()
+        }
+        return cls(destinations=destinations, rules=tuple(rule.below(file.parent) for rule in rules.rules))
 
     @classmethod
     def simple(cls, destinations: Mapping[str, Destination], outputs: tuple[OutputKind, ...]) -> Self:

@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedReader
 from typing import Any
 
 from calque.errors import InputError
+from calque.io.dicom.web import authorization
 from calque.node.intake import Intake
 from calque.node.limits import Patience
 from calque.node.listening import Listening, is_loopback
 from calque.node.multipart import BodyError, Read, body, boundary_of, parts
+from calque.node.paced import Paced
 from calque.node.receiver import hush_libraries, taken
 from calque.node.stow import DICOM, JSON, XML, Storing
 from calque.node.traffic import Traffic
@@ -149,8 +152,16 @@ class _Request(BaseHTTPRequestHandler):
     server: _Server
 
     def setup(self) -> None:
-        self.request.settimeout(self.server.owner.patience.network)
         super().setup()
+        self.connection.settimeout(self.server.owner.patience.network)
+        self.rfile.close()
+        self._paced = Paced(self.connection, self.server.owner.patience.network)
+        self.rfile = BufferedReader(self._paced, 65536)
+
+    def handle_one_request(self) -> None:
+        """Each request of a connection has its own time."""
+        self._paced.begin()
+        super().handle_one_request()
 
     def do_POST(self) -> None:
         """Store what the body holds."""
@@ -158,16 +169,20 @@ class _Request(BaseHTTPRequestHandler):
         owner.traffic.open(self)
         try:
             storing = self._store(owner)
+            # Only now: what was cut off may come again, and its series is not taken for complete before that.
+            owner.intake.release(owner.traffic.released(self))
         except BodyError as problem:
             owner.say(f"refused (HTTP {problem.status}): {problem}")
             self._refuse(problem.status)
+        except TimeoutError:
+            owner.say("refused (HTTP 408): a request that does not come to its end")
+            self._refuse(408)
         except OSError:
-            self.close_connection = True  # it broke, or was silent for too long
+            self.close_connection = True  # it broke
         else:
             kind = XML if XML in (accept := self.headers.get("Accept", "")) and JSON not in accept else JSON
             self._answer(storing.status, storing.answer(kind), kind)
         finally:
-            owner.intake.release(owner.traffic.released(self))
             owner.traffic.close(self)
 
     def _store(self, owner: WebReceiver) -> Storing:
@@ -216,7 +231,7 @@ class _Request(BaseHTTPRequestHandler):
     def _authorise(self, token: str | None) -> None:
         """Refuse strangers, and web pages that a browser on this machine shows."""
         shown = self.headers.get("Authorization", "").encode("latin-1", "replace")
-        if token is not None and not hmac.compare_digest(shown, f"Bearer {token}".encode()):
+        if token is not None and not hmac.compare_digest(shown, authorization(token).encode()):
             raise BodyError(401, "a request without the token")
         if "Origin" in self.headers:
             raise BodyError(403, "a request of a web page")
@@ -237,7 +252,7 @@ class _Request(BaseHTTPRequestHandler):
             self._answer(status, b"", "text/plain")
             self.connection.settimeout(_DRAINING)
             end, left = time.monotonic() + _DRAINING, _DRAINED
-            while left > 0 and time.monotonic() < end and (data := self.rfile.read1(65536)):
+            while left > 0 and time.monotonic() < end and (data := self.connection.recv(65536)):
                 left -= len(data)
         except OSError:
             return  # it did not wait for the answer

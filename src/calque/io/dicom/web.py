@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,8 +56,22 @@ def parse_web_series(text: str) -> WebSeries:
     return WebSeries(f"http{found['tls']}://{found['service']}", found["study"], found["series"])
 
 
+def authorization(secret: str) -> str:
+    """The value of the header Authorization: of USER:PASSWORD, or else of a bearer token, which has no colon
+    (RFC 6750, 2.1).
+    """
+    if ":" in secret:
+        return f"Basic {b64encode(secret.encode()).decode()}"
+    return f"Bearer {secret}"
+
+
 def fetch_series(source: WebSeries, folder: Path, token: str | None = None) -> int:
     """Write a series' instances, as they are encoded there, into `folder`; returns how many.
+
+    Args:
+        source: where it is.
+        folder: made if it is not there.
+        token: see `authorization`.
 
     Raises:
         ReadError: the service cannot be reached, has no such series, or did not send all of it.
@@ -69,13 +84,13 @@ def fetch_series(source: WebSeries, folder: Path, token: str | None = None) -> i
         raise MissingExtraError("dicomweb-client", "dicom") from None
     from requests import RequestException
 
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    headers = {} if token is None else {"Authorization": authorization(token)}
     client = DICOMwebClient(source.service, headers=headers, timeout=_TIMEOUT)
     try:
         expected = _instances(client, source)
         fetched = _fetch(client, source, folder)
     except (RequestException, OSError) as problem:
-        raise ReadError("The series cannot be fetched", where=source.service, got=problem) from None
+        raise _explained(problem, source.service) from None
     missing = expected - fetched
     if not fetched or missing:
         raise ReadError(
@@ -85,6 +100,29 @@ def fetch_series(source: WebSeries, folder: Path, token: str | None = None) -> i
             got=f"{len(fetched)}, {len(missing)} of those that it lists are missing",
         )
     return len(fetched)
+
+
+def _explained(problem: Exception, service: str) -> ReadError:
+    """What went wrong, without the request's address, and what may help."""
+    from requests import ConnectionError, HTTPError, Timeout
+    from requests.exceptions import SSLError
+
+    what, got, fix = "The series cannot be fetched", type(problem).__name__, None
+    if isinstance(problem, HTTPError) and problem.response is not None:
+        status = problem.response.status_code
+        got = f"HTTP {status} {problem.response.reason}"
+        if status in (401, 403):
+            fix = "set CALQUE_DICOMWEB_TOKEN to a token of the service, or to USER:PASSWORD"
+        elif status == 404:
+            fix = "look whether the address of the service and both UIDs are right"
+    elif isinstance(problem, SSLError):
+        got = "its certificate is not trusted, or it does not speak TLS"
+        fix = "name the authority's PEM file in REQUESTS_CA_BUNDLE, or use dicomweb:// where there is no TLS"
+    elif isinstance(problem, Timeout):
+        got = "no answer in time"
+    elif isinstance(problem, ConnectionError):
+        got, fix = "no connection, or it broke", "look whether the service runs and the address is right"
+    return ReadError(what, where=service, got=got, fix=fix)
 
 
 def _instances(client: DICOMwebClient, source: WebSeries) -> set[str]:
