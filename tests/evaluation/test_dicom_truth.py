@@ -164,7 +164,11 @@ def test_structures_that_the_truth_does_not_have_are_unknown(truth: np.ndarray, 
     folder = predicted(tmp_path / "pred", guess, labels=labels)
     scores = evaluate(folder, tmp_path / "truth", DICE, labels=labels)
     assert scores.cases[0].classes["other"].state == "unknown"
-    assert "the truth has no structure other: not scored" in scores.notes["a"]
+    assert "the truth has no structure other" in scores.notes["a"]
+    table = tmp_path / "annotated.csv"
+    table.write_text("case,annotated\na,thing;other\n")  # somebody looked, and there is none
+    scores = evaluate(folder, tmp_path / "truth", DICE, labels=labels, groups=table)
+    assert scores.cases[0].classes["other"].state == "spurious"
 
 
 def test_a_damaged_truth_is_named_and_the_rest_is_scored(truth: np.ndarray, tmp_path: Path) -> None:

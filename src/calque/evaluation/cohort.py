@@ -218,10 +218,10 @@ def _score(job: Job, labels: Labels | None, rules: Rules, annotated: Sequence[st
 def _looked_for(
     annotated: Sequence[str] | None, unknown: Sequence[str], labels: Labels
 ) -> Sequence[str] | None:
-    """Of the classes, those that are known; None: all."""
-    if not unknown:
+    """Of the classes, those that are known: as a table says, else those that the truth has; None: all."""
+    if annotated is not None or not unknown:
         return annotated
-    return [n for n in (labels.names if annotated is None else annotated) if n not in unknown]
+    return [name for name in labels.names if name not in unknown]
 
 
 def _union(found: Sequence[Labels]) -> Labels:

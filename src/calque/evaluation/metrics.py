@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calque.errors import InputError
-from calque.evaluation.calibration import brier, calibration_error
+from calque.evaluation import formulas
 from calque.evaluation.pair import Pair, State
 
 Need = Literal["overlap", "surfaces", "elements", "rims", "objects", "skeletons", "probability"]
@@ -80,93 +79,6 @@ class Metric:
         return self.function(pair)
 
 
-def percentile_hausdorff(percentile: float) -> Callable[[Pair], float]:
-    """The larger of the two directed percentiles of border-voxel distances, linearly interpolated, in mm."""
-
-    def distance(pair: Pair) -> float:
-        both = pair.surfaces
-        return max(_percentile(both.first, percentile), _percentile(both.second, percentile))
-
-    return distance
-
-
-def _percentile(values: NDArray[np.float64], percentile: float) -> float:
-    """As `np.percentile`, to the last bit, without what it costs to be called."""
-    if percentile >= 100.0:
-        return float(values.max())
-    place = percentile / 100.0 * (len(values) - 1)
-    below = int(place)
-    above = min(below + 1, len(values) - 1)
-    parted = np.partition(values, (below, above))
-    low, share = float(parted[below]), place - below
-    gap = float(parted[above]) - low
-    return low + gap * share if share < 0.5 else low + gap - gap * (1.0 - share)
-
-
-def _dice(pair: Pair) -> float:
-    return 2.0 * pair.hits / (pair.n_predicted + pair.n_truth)
-
-
-def _iou(pair: Pair) -> float:
-    return pair.hits / (pair.n_predicted + pair.n_truth - pair.hits)
-
-
-def _specificity(pair: Pair) -> float:
-    negatives = pair.voxels - pair.n_truth
-    return (negatives - (pair.n_predicted - pair.hits)) / negatives if negatives else 1.0
-
-
-def _assd(pair: Pair) -> float:
-    both = pair.surfaces
-    return float((both.first.sum() + both.second.sum()) / (len(both.first) + len(both.second)))
-
-
-# Distances may carry a relative error of 3e-7 and tolerances are decimal fractions: a surface exactly at the
-# tolerance agrees.
-_SLACK = 1.0 + 1e-6
-
-
-def _nsd(pair: Pair) -> float:
-    both, limit = pair.surfaces, pair.tolerance_mm * _SLACK
-    near = np.count_nonzero(both.first <= limit) + np.count_nonzero(both.second <= limit)
-    return float(near / (len(both.first) + len(both.second)))
-
-
-def _nsd_area(pair: Pair) -> float:
-    both, limit = pair.elements, pair.tolerance_mm * _SLACK
-    near = both.first_weights[both.first <= limit].sum() + both.second_weights[both.second <= limit].sum()
-    return float(near / (both.first_weights.sum() + both.second_weights.sum()))
-
-
-def _boundary_iou(pair: Pair) -> float:
-    here, there = pair.rims
-    return float(np.count_nonzero(here & there) / np.count_nonzero(here | there))
-
-
-def _cldice(pair: Pair) -> float:
-    here, there = pair.skeletons
-    precision = np.count_nonzero(here & pair.truth) / np.count_nonzero(here)
-    recall = np.count_nonzero(there & pair.predicted) / np.count_nonzero(there)
-    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
-
-
-def _panoptic(pair: Pair) -> float:
-    found = pair.objects
-    return sum(found.ious) / (0.5 * (found.n_predicted + found.n_truth))
-
-
-def _ece(pair: Pair) -> float | None:
-    return None if pair.state == "absent" else calibration_error(pair.bins)
-
-
-def _brier(pair: Pair) -> float | None:
-    return None if pair.state == "absent" else brier(pair.chance, pair.truth, pair.scored)
-
-
-def _volume_error_ml(pair: Pair) -> float:
-    return (pair.n_predicted - pair.n_truth) * pair.voxel_ml
-
-
 _WORST = Empty(missed=0.0, spurious=0.0)
 _UNBOUNDED = Empty(missed=None, spurious=None)
 _OF_PREDICTED = Empty(missed=None, spurious=0.0)
@@ -174,10 +86,10 @@ _OF_TRUTH = Empty(missed=0.0, spurious=None)
 
 _ALL = (
     Metric(
-        "dice", "Dice", "", "higher", "overlap", _dice, _WORST, "2|P∩T| / (|P|+|T|)",
+        "dice", "Dice", "", "higher", "overlap", formulas.dice, _WORST, "2|P∩T| / (|P|+|T|)",
     ),
     Metric(
-        "iou", "IoU", "", "higher", "overlap", _iou, _WORST, "|P∩T| / |P∪T|",
+        "iou", "IoU", "", "higher", "overlap", formulas.iou, _WORST, "|P∩T| / |P∪T|",
     ),
     Metric(
         "precision", "Precision", "", "higher", "overlap", lambda pair: pair.hits / pair.n_predicted,
@@ -188,35 +100,35 @@ _ALL = (
         _OF_TRUTH, "|P∩T| / |T|, also called sensitivity",
     ),
     Metric(
-        "specificity", "Specificity", "", "higher", "overlap", _specificity, None,
+        "specificity", "Specificity", "", "higher", "overlap", formulas.specificity, None,
         "share of the voxels outside T that are outside P; depends on the field of view",
     ),
     Metric(
-        "hd", "HD", "mm", "lower", "surfaces", percentile_hausdorff(100.0), _UNBOUNDED,
+        "hd", "HD", "mm", "lower", "surfaces", formulas.percentile_hausdorff(100.0), _UNBOUNDED,
         "Hausdorff distance: the largest distance from one surface to the other",
     ),
     Metric(
-        "hd95", "HD95", "mm", "lower", "surfaces", percentile_hausdorff(95.0), _UNBOUNDED,
+        "hd95", "HD95", "mm", "lower", "surfaces", formulas.percentile_hausdorff(95.0), _UNBOUNDED,
         "the larger of the two directed 95th percentiles of surface distances",
     ),
     Metric(
-        "assd", "ASSD", "mm", "lower", "surfaces", _assd, _UNBOUNDED,
+        "assd", "ASSD", "mm", "lower", "surfaces", formulas.assd, _UNBOUNDED,
         "mean distance over the border voxels of both surfaces",
     ),
     Metric(
-        "nsd", "NSD", "", "higher", "surfaces", _nsd, _WORST,
+        "nsd", "NSD", "", "higher", "surfaces", formulas.nsd, _WORST,
         "share of both surfaces' border voxels that lie within the tolerance of the other surface",
     ),
     Metric(
-        "nsd_area", "NSD (area)", "", "higher", "elements", _nsd_area, _WORST,
+        "nsd_area", "NSD (area)", "", "higher", "elements", formulas.nsd_area, _WORST,
         "share of both surfaces' area that lies within the tolerance of the other surface",
     ),
     Metric(
-        "boundary_iou", "Boundary IoU", "", "higher", "rims", _boundary_iou, _WORST,
+        "boundary_iou", "Boundary IoU", "", "higher", "rims", formulas.boundary_iou, _WORST,
         "IoU of the voxels of each mask within the tolerance of its own border (Cheng et al. 2021)",
     ),
     Metric(
-        "cldice", "clDice", "", "higher", "skeletons", _cldice, _WORST,
+        "cldice", "clDice", "", "higher", "skeletons", formulas.cldice, _WORST,
         "centreline Dice: harmonic mean of the share of P's centreline inside T and of T's inside P "
         "(Shit et al. 2021)",
     ),
@@ -236,7 +148,7 @@ _ALL = (
         "twice the matched pairs, by the objects of both masks",
     ),
     Metric(
-        "panoptic_quality", "Panoptic quality", "", "higher", "objects", _panoptic, _WORST,
+        "panoptic_quality", "Panoptic quality", "", "higher", "objects", formulas.panoptic, _WORST,
         "sum of the IoU of matched objects, by the mean number of objects (Kirillov et al. 2019)",
     ),
     Metric(
@@ -248,7 +160,7 @@ _ALL = (
         lambda pair: pair.n_truth * pair.voxel_ml, None, "|T| times the volume of a voxel",
     ),
     Metric(
-        "volume_error_ml", "Volume error", "ml", "zero", "overlap", _volume_error_ml, None,
+        "volume_error_ml", "Volume error", "ml", "zero", "overlap", formulas.volume_error_ml, None,
         "predicted volume minus true volume",
     ),
     Metric(
@@ -257,11 +169,11 @@ _ALL = (
         Empty(missed=-1.0, spurious=None), "(|P|-|T|) / |T|",
     ),
     Metric(
-        "ece", "ECE", "", "lower", "probability", _ece, None,
+        "ece", "ECE", "", "lower", "probability", formulas.ece, None,
         "expected calibration error in the box of the class: mean gap of probability and frequency, 15 bins",
     ),
     Metric(
-        "brier", "Brier", "", "lower", "probability", _brier, None,
+        "brier", "Brier", "", "lower", "probability", formulas.brier, None,
         "mean squared gap of probability and truth in the box of the class",
     ),
 )  # fmt: skip
@@ -291,7 +203,7 @@ def metric_named(name: str) -> Metric:
             got=name,
         )
     definition = f"the larger of the two directed percentiles ({found[1]}) of surface distances"
-    function = percentile_hausdorff(float(found[1]))
+    function = formulas.percentile_hausdorff(float(found[1]))
     return Metric(name, name.upper(), "mm", "lower", "surfaces", function, _UNBOUNDED, definition)
 
 

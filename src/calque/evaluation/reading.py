@@ -77,7 +77,7 @@ def _with_drawn_truth(job: Job, labels: Labels | None, rules: Rules, choice: Cho
     truth = found.require_decided(job.truth)
     notes = [note, *_said(found)]
     if found.missing:
-        notes.append(f"the truth has no structure {', '.join(found.missing)}: not scored")
+        notes.append(f"the truth has no structure {', '.join(found.missing)}")
     if both:
         second = _placed(job.predicted, reference or Reference(truth.grid), truth.labels, PLAIN, choice)
         notes += [f"prediction: {text}" for text in _said(second)]

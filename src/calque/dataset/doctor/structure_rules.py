@@ -44,13 +44,14 @@ def _missing(facts: CaseFacts, file: FileFacts, dataset: Dataset) -> Iterator[Fi
     if not missing or (dataset.layout == "manifest" and not looked_for & set(missing)):
         return
     known = ", ".join(file.drawn.names[:_SHOWN]) if file.drawn is not None else ""
+    lacking = ", ".join(missing[:_SHOWN])
     counted = "background" if looked_for & set(missing) else "unknown: neither trained on nor scored"
     yield finding(
         "structure-missing",
         case=facts.case.id,
         file=file.path,
-        expected=", ".join(missing[:_SHOWN]),
-        got=f"{known or 'no structure'}; what is missing counts as {counted}",
+        expected=lacking,
+        got=f"no {lacking}, but {known or 'no structure'}; what is missing counts as {counted}",
     )
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from calque.errors import CalqueError, InputError, MissingExtraError, ReadError
+from calque.io.dicom.copies import without_copies
 from calque.io.dicom.files import list_files
-from calque.io.dicom.grouping import Group, same_matrix, volumes, without_copies
+from calque.io.dicom.grouping import same_matrix, volumes
 from calque.io.dicom.headers import Damaged, read_planes
 from calque.io.dicom.lattice import Lattice
 from calque.io.dicom.model import Found, Refused, Series, Slice, Stack
-from calque.io.dicom.planes import Plane
+from calque.io.dicom.planes import Group, Plane
 from calque.io.dicom.raw import quiet
 from calque.io.plane import PIXELS, own_grid
 from calque.progress import SILENT, Progress

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from calque.errors import CalqueError, GeometryError, ReadError
+from calque.errors import CalqueError
+from calque.io.dicom.copies import without_twins
 from calque.io.dicom.lattice import ORIENTATION, Lattice, arrange, normal_of, require_sound
-from calque.io.dicom.planes import Plane
+from calque.io.dicom.planes import Group, Plane
 
 Key = Callable[[Plane], Hashable]
 
@@ -33,42 +32,6 @@ CLOCKS: tuple[Key, ...] = (
     lambda p: p.marks.content or None,
 )
 """What grows from phase to phase at each place, and may also differ from slice to slice."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Planes that belong together, and the words that tell them from the rest of their series."""
-
-    planes: tuple[Plane, ...]
-    words: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def part(self, planes: Sequence[Plane], word: str) -> Group:
-        """Some of the planes, told apart by one more word."""
-        return Group(tuple(planes), (*self.words, word) if word else self.words, self.notes)
-
-
-def without_copies(planes: Sequence[Plane]) -> Group:
-    """Each instance once. Files that hold the same instance in the same words are copies.
-
-    Raises:
-        ReadError: two files have one SOPInstanceUID and differ.
-    """
-    seen: dict[tuple[str, int], Plane] = {}
-    copies = 0
-    for plane in planes:
-        first = seen.setdefault((plane.instance, plane.frame), plane)
-        if first is plane:
-            continue
-        if replace(plane, path=first.path, offset=first.offset) != first or not _same_pixels(first, plane):
-            raise ReadError(
-                "Two files have one SOPInstanceUID and differ",
-                where=f"{first.path} and {plane.path}",
-                fix="keep the one that is right",
-            )
-        copies += 1
-    notes = (f"{copies} copies of instances were left out",) if copies else ()
-    return Group(tuple(seen.values()), notes=notes)
 
 
 def same_matrix(group: Group) -> list[Group]:
@@ -159,7 +122,7 @@ def _told_apart(group: Group, places: Sequence[int]) -> list[Group]:
     for parts in named.values():
         if len(parts) > 1 and _plausible(parts, len(counts)) and _fewer(parts, place_of, most):
             return parts
-    return [_without_twins(group, place_of)]
+    return [without_twins(group, place_of, KEYS)]
 
 
 def _fewer(parts: Sequence[Group], place_of: dict[int, int], most: int) -> bool:
@@ -241,32 +204,6 @@ def _by_rank(group: Group, clock: Key, place_of: dict[int, int]) -> list[Group]:
     return [group.part(planes, f"time {k + 1}") for k, planes in enumerate(ranked)]
 
 
-def _without_twins(group: Group, place_of: dict[int, int]) -> Group:
-    """One plane of each place, where the others are the same picture.
-
-    Raises:
-        GeometryError: they differ.
-    """
-    kept: dict[int, Plane] = {}
-    for plane in group.planes:
-        first = kept.setdefault(place_of[id(plane)], plane)
-        if first is not plane and not (
-            (first.slope, first.intercept) == (plane.slope, plane.intercept) and _same_pixels(first, plane)
-        ):
-            raise GeometryError(
-                "Different slices lie at one place, and nothing in their headers tells them apart",
-                where=f"{first.path} and {plane.path}",
-                expected=f"another {', '.join(KEYS)} or time",
-                fix="keep the slices of one volume, or give only their files",
-            )
-    dropped = len(group.planes) - len(kept)
-    return Group(
-        tuple(kept.values()),
-        group.words,
-        (*group.notes, f"{dropped} slices that are there twice were left out"),
-    )
-
-
 def _places(planes: Sequence[Plane]) -> list[int]:
     """For each plane, the number of its place along the normal; within rounding, places are one."""
     first = planes[0]
@@ -314,19 +251,3 @@ def _differing(plane: Plane, firsts: Sequence[Plane]) -> str:
 
 def _facing(plane: Plane) -> str:
     return ("sagittal", "coronal", "axial")[int(np.abs(normal_of(plane)).argmax())]
-
-
-def _same_pixels(one: Plane, other: Plane) -> bool:
-    return one.layout == other.layout and _pixel_hash(one) == _pixel_hash(other)
-
-
-def _pixel_hash(plane: Plane) -> bytes:
-    """Of the bytes of a frame; where they are compressed, of the whole element."""
-    if plane.offset is not None:
-        with plane.path.open("rb") as file:
-            file.seek(plane.offset)
-            return hashlib.sha256(file.read(plane.layout.frame_bytes)).digest()
-    from pydicom import dcmread
-
-    data = dcmread(plane.path, specific_tags=["PixelData"])
-    return hashlib.sha256(data.PixelData + plane.frame.to_bytes(4, "big")).digest()

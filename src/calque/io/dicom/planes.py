@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +63,16 @@ class Plane:
     thickness: float | None
     between: float | None
     marks: Marks
+
+
+@dataclass(frozen=True)
+class Group:
+    """Planes that belong together, and the words that tell them from the rest of their series."""
+
+    planes: tuple[Plane, ...]
+    words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def part(self, planes: Sequence[Plane], word: str) -> Group:
+        """Some of the planes, told apart by one more word."""
+        return Group(tuple(planes), (*self.words, word) if word else self.words, self.notes)
