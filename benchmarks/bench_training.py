@@ -2,10 +2,12 @@
 
     CALQUE_NNUNET=PEER/bin/python CALQUE_DATA=DATA python benchmarks/bench_training.py prepare step
 
-`prepare`: check, plan and prepare against `nnUNetv2_plan_and_preprocess --verify_dataset_integrity`, whole
-processes. `step`: a step of the training loop, data loading and augmentation included, against that of
-nnU-Net's trainer with its loaders, on nnU-Net's own network and patch, four patches a batch. Seconds of the
-processor (`processor`, all of a side's processes) say something on a busy machine too.
+`prepare`: `calque prepare` against `nnUNetv2_plan_and_preprocess --verify_dataset_integrity`, the commands
+that a user types, in turn, medians. Both check the data, look at them, plan and write every case down,
+nnU-Net in two processes, Calque in threads. Neither times a step: Calque plans by steps here.
+`step`: a step of the training loop, data loading and augmentation included, against that of nnU-Net's trainer
+with its loaders, on nnU-Net's own network and patch, four patches a batch. Seconds of the processor
+(`processor`, all of a side's processes) say something on a busy machine too.
 See peer_nnunet.py for nnU-Net's environment.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -26,6 +29,8 @@ import peer_training as sides
 BATCH = 4
 COUNTS = (2, 8)  # steps unseen, steps timed
 PARTS = ("prepare", "step")
+REPEATS = 3
+RUN = "run0"
 _TIMING = 30.0  # seconds that comparing precisions may take
 
 
@@ -41,20 +46,25 @@ def run(record: Callable[[str, object], None]) -> None:
 def prepare(python: Path, data: Path, folder: Path) -> tuple[dict[str, str], dict[str, object]]:
     """nnU-Net's folders, and what both sides took."""
     places = sides.raw_dataset(data, folder)
-    theirs = sides.nnunet_prepare(python, places)
-    ours = sides.calque_prepare(data, folder / "store", folder / "plan.json")
-    found = {
-        "nnU-Net": vars(theirs) | {"said": ""},
-        "Calque": vars(ours),
-        "times as fast": round(theirs.seconds / ours.seconds, 2),
-    }
+    theirs, ours = [], []
+    for number in range(REPEATS):
+        shutil.rmtree(places["nnUNet_preprocessed"], ignore_errors=True)
+        theirs.append(sides.nnunet_prepare(python, places))
+        ours.append(sides.calque_prepare(data, folder / f"run{number}"))
+    found: dict[str, object] = {}
+    for name, side in (("nnU-Net", theirs), ("Calque", ours)):
+        keys = ("seconds", "peak_mb", "tree_mb", "load")
+        found[name] = [{key: vars(one)[key] for key in keys} for one in side]
+    medians = [statistics.median(one.seconds for one in side) for side in (theirs, ours)]
+    found["medians"] = medians
+    found["times as fast"] = round(medians[0] / medians[1], 2)
     return places, found
 
 
 def step(python: Path, places: dict[str, str], folder: Path) -> dict[str, object]:
     """Seconds a step and memory."""
     chosen = _same_network(places, folder)
-    ours = sides.calque_steps(folder / "same.json", folder / "store", COUNTS[0])
+    ours = sides.calque_steps(folder / "same.json", folder / RUN / "prepared", COUNTS[0])
     found: dict[str, object] = {"chosen": chosen, "Calque": _told(ours)}
     here = statistics.median(json.loads(ours.said)["seconds"])
     default = min(12, os.cpu_count() or 1)  # nnU-Net's rule, on a machine that it does not know by name
@@ -88,7 +98,7 @@ def _same_network(places: dict[str, str], folder: Path) -> dict[str, object]:
 
     path = Path(places["nnUNet_preprocessed"]) / sides.NAME / "nnUNetPlans.json"
     theirs = configuration_of(read_plans(path), sides.CONFIGURATION, path)
-    made = Plan.read(folder / "plan.json")
+    made = Plan.read(folder / RUN / "plan.json")
     outputs = (len(made.channels), made.decoder.outputs)
     network = network_config(theirs.architecture, 3, outputs, path)
     z, y, x = theirs.patch_size

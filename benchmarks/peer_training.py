@@ -69,25 +69,6 @@ told = {"processor": used, "workers": get_allowed_n_proc_DA(), "parameters": par
 print(json.dumps({"seconds": seconds[warm:], **told}), flush=True)
 """
 
-_PREPARE = """
-import json, sys, time
-from pathlib import Path
-import calque
-marks = [time.perf_counter()]
-def mark():
-    marks.append(time.perf_counter())
-dataset = calque.open_dataset(Path(sys.argv[1]))
-report = calque.check(dataset)
-mark()
-plan = calque.plan(dataset, steps=1000)
-mark()
-calque.prepare(dataset, plan, Path(sys.argv[2]))
-mark()
-Path(sys.argv[3]).write_text(plan.to_json())
-parts = dict(zip(("check", "plan", "prepare"), (b - a for a, b in zip(marks, marks[1:]))))
-print(json.dumps({"parts": parts, "cases": len(report.cases)}))
-"""
-
 # the loop of `calque train`: sampler, reader's thread, augmentation, step, moving average
 _LOOP = """
 import json, sys, time
@@ -96,7 +77,7 @@ import torch
 from calque.planning import Plan
 from calque.preparation import Store
 from calque.training.loop import Hooks, run_loop
-from calque.training.memory import keep_freed_memory
+from calque.planning.memory import keep_freed_memory
 from calque.training.pace import Clock, CountedPace
 from calque.training.sampler import Sampler
 from calque.training.state import fresh_state
@@ -207,9 +188,10 @@ def nnunet_prepare(python: Path, places: dict[str, str]) -> Watched:
     return watched([str(command), *asked], places)
 
 
-def calque_prepare(data: Path, store: Path, plan: Path) -> Watched:
-    """Check, plan (with its timing of a step) and prepare, in one process."""
-    return watched([sys.executable, "-c", _PREPARE, str(data), str(store), str(plan)])
+def calque_prepare(data: Path, run: Path) -> Watched:
+    """`calque prepare`: the same three things, as a user types it; its cache as it is."""
+    calque = Path(sys.executable).with_name("calque")
+    return watched([str(calque), "prepare", str(data), "-o", str(run), "--steps", "1000"])
 
 
 def nnunet_steps(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
 from calque.errors import GeometryError
@@ -157,6 +158,15 @@ def test_reorientation_reaches_its_codes(grid: Grid, codes: str) -> None:
 def test_there_and_back_is_the_same_grid(grid: Grid, codes: str) -> None:
     turned = grid.reorientation(codes).grid(grid)
     assert turned.reorientation(grid.orientation).grid(turned).isclose(grid, tolerance=1e-9)
+
+
+@given(grids())
+def test_orientation_is_the_best_assignment_of_axes(grid: Grid) -> None:
+    cosines = np.abs(grid.direction.T)
+    named = [next(k for k, pair in enumerate(("LR", "PA", "SI")) if c in pair) for c in grid.orientation]
+    best = cosines[linear_sum_assignment(-cosines)].sum()
+    assert sorted(named) == [0, 1, 2]
+    assert cosines[range(3), named].sum() == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("codes", CODES)

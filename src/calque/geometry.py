@@ -12,6 +12,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from typing import Self, TypeVar
 
 import numpy as np
@@ -151,13 +152,11 @@ class Grid:
     @cached_property
     def orientation(self) -> str:
         """Nearest patient direction of each array axis; "SPL" is z to Superior, y to Posterior, x to Left."""
-        from scipy.optimize import linear_sum_assignment  # slow to import, and seldom asked for
-
-        cosines = self.direction.T
-        axes, patient = linear_sum_assignment(-np.abs(cosines))
-        letters = (
-            _POSITIVE[p] if cosines[a, p] > 0 else _NEGATIVE[p] for a, p in zip(axes, patient, strict=True)
+        cosines = self.direction.T.tolist()
+        patient = max(
+            permutations(range(3)), key=lambda order: sum(abs(cosines[a][p]) for a, p in enumerate(order))
         )
+        letters = (_POSITIVE[p] if cosines[a][p] > 0 else _NEGATIVE[p] for a, p in enumerate(patient))
         return "".join(letters)
 
     def to_world(self, index: ArrayLike) -> NDArray[np.float64]:

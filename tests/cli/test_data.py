@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,44 @@ def test_an_unknown_public_set_is_wrong_use(tmp_path: Path, capsys: pytest.Captu
 def test_datasets_have_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["datasets", verb, "--help"]) == 0
     assert f"Example: calque datasets {verb}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_is_prepared_is_what_training_begins_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data, out = msd(tmp_path / "data", cases=6), tmp_path / "run"
+    assert run(["prepare", str(data), "-o", str(out), "--steps", "2", "--json", "-"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    plan = out / "plan.json"
+    assert told["plan"] == str(plan)
+    assert len(told["cases"]) == 6
+    assert (out / "check.json").exists()
+    prepared = {path: path.stat().st_mtime_ns for path in (out / "prepared").glob("*/*")}
+    written = json.loads(plan.read_text())
+    assert run(["prepare", str(data), "-o", str(out)]) == 0  # the plan that is there holds
+    assert json.loads(plan.read_text()) == written
+    assert run(["train", str(data), "-o", str(out)]) == 0
+    assert json.loads(plan.read_text()) == written
+    assert {path: path.stat().st_mtime_ns for path in (out / "prepared").glob("*/*")} == prepared
+    assert run(["prepare", str(data), "-o", str(out)]) == 2
+    assert "was trained here before" in capsys.readouterr().err
+
+
+def test_preparing_by_steps_does_without_torch_once_the_machine_is_known(tmp_path: Path) -> None:
+    data = msd(tmp_path / "data", cases=4)
+    program = (
+        "import os, sys; os.environ['XDG_CACHE_HOME'] = sys.argv[2] + '/cache'\n"
+        "from calque.cli.app import run\n"
+        "out = sys.argv[2] + '/run' + sys.argv[3]\n"
+        "assert run(['prepare', sys.argv[1], '-o', out, '--steps', '9']) == 0\n"
+        "print('torch' in sys.modules)"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program, str(data), str(tmp_path), name],
+            capture_output=True, text=True, check=True,
+        ).stdout.splitlines()[-1]
+        for name in ("1", "2")
+    ]  # fmt: skip
+    assert said == ["True", "False"]

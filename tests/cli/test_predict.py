@@ -172,7 +172,7 @@ def test_an_image_of_one_value_is_an_image(
 
 def _strike(sickness: str, sick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that goes while the program runs, or a disk that has no room for its label map."""
-    place, name = (cohort, "read_scan") if sickness == "vanishes" else (atomic, "_flush")
+    place, name = (cohort, "read_scan") if sickness == "vanishes" else (atomic, "flush")
     real = getattr(place, name)
 
     def struck(what: Path | tuple[Path, ...], *more: object) -> object:

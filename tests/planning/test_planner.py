@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.io import write_image, write_labels
 from calque.nets import build
-from calque.planning import Plan, explain, fingerprint, plan
+from calque.planning import Plan, explain, fingerprint, plan, probe, speed
 from calque.planning.cost import layers, step_flops, step_memory
-from calque.planning.machine import Machine, usable_memory
+from calque.planning.machine import Machine, find_machine, usable_memory
 from calque.planning.planner import Budget, decide
 from calque.planning.probe import step_seconds, time_modes
 from calque.planning.rules import choose_geometry, network, topology
 from calque.planning.search import LADDER, Limits, choose
+from calque.planning.speed import machine_speed
 
 from .synthetic import BRAIN, CT, HIPPOCAMPUS, KINDS, SLICES, make_dataset
 
@@ -139,13 +141,48 @@ def test_counted_steps_make_the_same_plan_every_time(dataset: Dataset) -> None:
     assert (first.schedule.steps, first.schedule.seconds) == (40, None)
 
 
-def test_a_probed_plan_says_what_to_expect(dataset: Dataset) -> None:
+class Ticking:
+    """A clock on which nothing takes longer than a hundredth of a second, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
+def test_a_probed_plan_says_what_to_expect(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "time", Ticking())
     made = plan(dataset, budget=20.0, memory=4 * GB)
     assert made.schedule.seconds == pytest.approx(20.0)
     assert made.forecast is not None
-    assert made.forecast.steps == max(1, round(16.0 / made.forecast.step_seconds))
+    assert made.forecast.step_seconds == pytest.approx(1.15 * 0.01)
+    assert made.forecast.steps == round(16.0 / (1.15 * 0.01))
     assert "timed on this machine" in made.reasons["precision"]
+    assert made.reasons["forecast"] == "timed on this machine"
     assert any(field == "forecast" for field, _, _ in explain(made))
+
+
+def test_steps_are_foretold_from_the_speed_of_the_machine(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "time", Ticking())
+    first = plan(dataset, steps=40, memory=4 * GB, cache=tmp_path / "cache")
+    monkeypatch.setattr(speed, "step_seconds", None)  # whoever times again fails
+    again = plan(dataset, steps=40, memory=4 * GB, cache=tmp_path / "cache")
+    assert again == first
+    assert first.forecast is not None
+    assert "roughly" in first.reasons["forecast"]
+    kept = machine_speed(find_machine(), 3, (first.precision, first.channels_last), tmp_path / "cache")
+    work = step_flops(first.network, first.patch, first.batch)
+    assert first.forecast.step_seconds == pytest.approx(1.15 * work / kept.flops)
+    assert first.forecast.steps == 40
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_speed_of_a_machine_without_a_cache_is_timed(dimensions: int) -> None:
+    assert machine_speed(CPU, dimensions, ("f32", False)).flops > 1e6
 
 
 def test_hand_edits_are_checked(dataset: Dataset, tmp_path) -> None:

@@ -93,6 +93,43 @@ def test_a_file_cut_short_is_noticed_and_made_again(dataset: Dataset, tmp_path: 
     assert all(again.load(name).image.size for name in again.cases)
 
 
+@pytest.mark.parametrize("name", ["image.npy", "labels.npy", "foreground.npz"])
+def test_a_file_that_never_reached_the_disk_is_noticed_until_it_is_published(
+    dataset: Dataset, tmp_path: Path, name: str
+) -> None:
+    """After a power failure it may have its length, and zeros in it."""
+    prepare(dataset, PLAN, tmp_path / "store")
+    (tmp_path / "store" / "index.json").unlink()  # as if it had been stopped before the end
+    before = snapshot(tmp_path / "store")
+    path = next((tmp_path / "store").glob(f"*/{name}"))
+    path.write_bytes(bytes(path.stat().st_size))
+    spoilt = path.parent.name
+    prepare(dataset, PLAN, tmp_path / "store")
+    after = snapshot(tmp_path / "store")
+    assert path.read_bytes().count(0) < path.stat().st_size
+    assert {n: t for n, t in after.items() if not n.startswith(spoilt)} == {
+        n: t for n, t in before.items() if not n.startswith(spoilt)
+    }
+
+
+def test_the_disk_has_all_of_it_before_the_index_names_it(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(store_module, "flush", lambda path: flushed.append(path.name))
+    written = store_module.write_text_atomic
+
+    def write(path: Path, text: str) -> None:
+        assert sorted(flushed) == sorted(p.name for p in (tmp_path / "store").iterdir() if p.is_dir())
+        written(path, text)
+
+    monkeypatch.setattr(store_module, "write_text_atomic", write)
+    assert len(prepare(dataset, PLAN, tmp_path / "store").cases) == 4
+    (tmp_path / "store" / "index.json").unlink()
+    flushed.clear()
+    assert len(prepare(dataset, PLAN, tmp_path / "store").cases) == 4  # found, and not known to last
+
+
 def test_another_spacing_or_another_mask_gets_another_key(dataset: Dataset, tmp_path: Path) -> None:
     case = dataset.cases[0]
     one = store_module.content_key(case, PLAN)
@@ -136,11 +173,11 @@ def test_too_little_room_is_said_before_anything_is_written(dataset, tmp_path, m
 
 
 def test_a_disk_that_fills_up_is_said_and_nothing_half_is_left(dataset, tmp_path, monkeypatch) -> None:
-    def full(path: Path, array: np.ndarray) -> None:
+    def full(path: Path, parts: object) -> None:
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store_module, "_write_array", full)
+    monkeypatch.setattr(store_module, "write", full)
     with pytest.raises(ResourceError, match="full"):
         prepare(dataset, PLAN, tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []

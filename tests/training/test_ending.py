@@ -7,7 +7,7 @@ from tests.training.synthetic import make_plan
 
 from calque.planning import Schedule
 from calque.training import ending, pace
-from calque.training.ending import Rehearsal, Rest, quick_cases, reserve
+from calque.training.ending import Rehearsal, Rest, Validation, quick_cases, reserve
 from calque.training.pace import Clock
 
 
@@ -87,3 +87,27 @@ def test_too_short_a_rest_is_not_begun(machine: Machine) -> None:
     assert Rest(Clock(), end=9.1, each=0.5, runs=2).cases(40) == 40
     assert Rest(Clock(), end=9.1, each=0.5, runs=2).cases(2) == 0
     assert Rest(Clock(), end=None, each=0.5, runs=2).cases(40) == ending.STUDIED_CASES
+
+
+@pytest.mark.parametrize(("budget", "late"), [(60.0, 1.0), (60.0, 3.0), (300.0, 1.5), (300.0, 6.0)])
+def test_validation_leaves_cases_out_rather_than_overrun(
+    machine: Machine, budget: float, late: float
+) -> None:
+    """Each of 40 cases was foretold to take a fortieth of what is kept; it takes `late` times that."""
+    each = 0.1 * budget / 40
+    machine.now = budget - 0.1 * budget - ending.CLOSING
+    clock = Clock(started=0.0)
+    limit, done = Validation(clock, budget), 0
+    while done < 40 and not limit.enough():
+        machine.now += late * each
+        done += 1
+    assert machine.now + ending.CLOSING <= 1.02 * budget or done == ending.FEWEST_VALIDATED
+    assert done == 40 if late == 1.0 else ending.FEWEST_VALIDATED <= done < 40
+    assert late >= 2 or done > 20
+
+
+def test_a_run_by_steps_validates_every_case_however_long_that_takes(machine: Machine) -> None:
+    limit = Validation(Clock(), None)
+    for _ in range(50):
+        machine.now += 100
+        assert not limit.enough()

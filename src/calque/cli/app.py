@@ -54,6 +54,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "check": data.check,
     "explain": explain.explain,
     "plan": data.plan,
+    "prepare": train.prepare,
     "train": train.train,
     "predict": predict.predict,
     "evaluate": scores.evaluate,

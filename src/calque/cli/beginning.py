@@ -1,4 +1,4 @@
-"""What the verb train does for a new run: check, plan, prepare, train, show."""
+"""What the verbs train and prepare do for a new run: check, plan, prepare; then train, show."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calque.cli.data import describe, show_findings, show_plan
 from calque.cli.extending import require_class
+from calque.cli.options import cache_folder
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
     from calque.dataset import CheckReport, Dataset
     from calque.model import Card, Model
     from calque.planning import Plan, Wishes
-    from calque.training import TrainOptions
+    from calque.training import TrainOptions, Until
     from calque.training.run import RunFolder
 
 
@@ -69,8 +70,7 @@ class Fit(NamedTuple):
 
 def begin_run(source: Source, planned: Planned, fit: Fit, screen: Screen, started: float) -> None:
     """Check, plan, prepare, train, validate; `started`: when the clock of the budget began."""
-    from calque.dataset import check, open_dataset
-    from calque.io import write_text_atomic
+    from calque.io import keep_volumes, write_text_atomic
     from calque.model import Model
     from calque.training import cross_validate, require_free, require_tracker, train
     from calque.training.run import RunFolder
@@ -78,21 +78,51 @@ def begin_run(source: Source, planned: Planned, fit: Fit, screen: Screen, starte
     run, options = RunFolder(fit.output), fit.options
     require_free(fit.output, options)
     require_tracker(options.track)
-    dataset = open_dataset(source.data, source.patients)
-    dataset = dataset if source.holdout is None else _without(dataset, source.holdout)
-    require_class(options.until, dataset)
-    describe(screen, dataset)
-    found = check(dataset, progress=screen.progress)
-    show_findings(screen, found)
-    dataset = usable(dataset, found, source.skip_bad)
-    begin = None if planned.start is None else Model.load(planned.start)
-    plan = _settle(dataset, planned, fit, begin, screen)
+    with keep_volumes():
+        dataset, found = _look_through(source, screen, options.until)
+        begin = None if planned.start is None else Model.load(planned.start)
+        plan = _settle(dataset, planned, fit, begin, screen)
     show_plan(screen, plan)
     options = options.model_copy(update={"spent": time.monotonic() - started})
     learn = partial(cross_validate, refit=fit.refit) if fit.crossed else train
     model = learn(dataset, plan, fit.output, options, progress=screen.progress, start=begin)
     write_text_atomic(run.check, found.to_json())  # not before: the folder might be another run's
     show_result(screen, run, run.scores if fit.crossed else run.fold(options.fold).scores, model)
+
+
+def prepare_run(source: Source, planned: Planned, output: Path, screen: Screen) -> None:
+    """Check, plan and prepare: all that training begins with."""
+    from calque.io import keep_volumes, write_text_atomic
+    from calque.preparation import prepare
+    from calque.training import TrainOptions, require_free
+    from calque.training.run import RunFolder
+
+    run = RunFolder(output)
+    require_free(output, TrainOptions())
+    follows = run.plan.exists() and not (planned.file or planned.asked)
+    kept = run.plan if follows else planned.file
+    with keep_volumes():
+        dataset, found = _look_through(source, screen)
+        plan = _plan(dataset, kept, planned.length, planned.wishes, screen)
+        show_plan(screen, plan)
+        store = prepare(dataset, plan, run.prepared, progress=screen.progress)
+    write_text_atomic(run.plan, plan.to_json())
+    write_text_atomic(run.check, found.to_json())
+    screen.say(f"Prepared: {len(store.cases)} cases. Next: calque train {source.data} -o {output}")
+    screen.json({"plan": run.plan, "prepared": run.prepared, "cases": store.cases})
+
+
+def _look_through(source: Source, screen: Screen, until: Until | None = None) -> tuple[Dataset, CheckReport]:
+    """Open and check a data set; without its bad and held-out cases."""
+    from calque.dataset import check, open_dataset
+
+    dataset = open_dataset(source.data, source.patients)
+    dataset = dataset if source.holdout is None else _without(dataset, source.holdout)
+    require_class(until, dataset)
+    describe(screen, dataset)
+    found = check(dataset, progress=screen.progress)
+    show_findings(screen, found)
+    return usable(dataset, found, source.skip_bad), found
 
 
 def _settle(dataset: Dataset, planned: Planned, fit: Fit, begin: Model | None, screen: Screen) -> Plan:
@@ -116,7 +146,9 @@ def _plan(dataset: Dataset, kept: Path | None, length: Length, wishes: Wishes, s
 
     if kept is not None:
         return Plan.read(kept, error=PlanError)
-    return make_plan(dataset, **length._asdict(), wishes=wishes, progress=screen.progress)
+    return make_plan(
+        dataset, **length._asdict(), wishes=wishes, cache=cache_folder(None), progress=screen.progress
+    )
 
 
 def show_result(screen: Screen, run: RunFolder, scores: Path, model: Model) -> None:

@@ -22,6 +22,7 @@ from calque.cli.options import (
     Patients,
     Steps,
     Workers,
+    cache_folder,
     parse_wishes,
 )
 from calque.cli.screen import Screen
@@ -114,6 +115,7 @@ def plan(
         memory=memory,
         steps=steps,
         wishes=wishes,
+        cache=cache_folder(None),
         progress=screen.progress,
     )
     write_text_atomic(output, made.to_json())

@@ -91,6 +91,11 @@ Patients = Annotated[
         help="Finds the patient in a case's name: '(P[0-9]+)_'. Else each case is a patient.",
     ),
 ]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out cases that fail the check.")]
+Holdout = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Names of cases or patients, one a line, that training must not see."),
+]
 CacheFolder = Annotated[
     Path | None,
     typer.Option(

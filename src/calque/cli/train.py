@@ -1,4 +1,4 @@
-"""The verb train: check, plan, prepare, train, validate."""
+"""The verbs prepare (check, plan, prepare) and train (the same, then train and validate)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from calque.cli.beginning import Fit, Length, Planned, Source, begin_run, show_result, usable
+from calque.cli.beginning import Fit, Length, Planned, Source, begin_run, prepare_run, show_result, usable
 from calque.cli.extending import (
     AddFolder,
     Growth,
@@ -27,6 +27,8 @@ from calque.cli.grouping import grouped
 from calque.cli.options import (
     Budget,
     ClassWeights,
+    DataFolder,
+    Holdout,
     Json,
     Kind,
     LossName,
@@ -35,6 +37,7 @@ from calque.cli.options import (
     NetworkOptions,
     Outputs,
     Patients,
+    SkipBad,
     Steps,
     parse_wishes,
 )
@@ -138,18 +141,33 @@ class Sitting:
 class Cases:
     """Which cases train."""
 
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out cases that fail the check.")] = False
-    holdout: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Names of cases or patients, one a line, that training must not see."
-        ),
-    ] = None
+    skip_bad: SkipBad = False
+    holdout: Holdout = None
     track: Annotated[
         str | None,
         typer.Option(metavar="tensorboard|mlflow", help="Curves for other tools too, in the run's folder."),
     ] = None
     patients: Patients = None
+
+
+@grouped
+def prepare(
+    data: DataFolder,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")],
+    *,
+    planning: Planning,
+    skip_bad: SkipBad = False,
+    holdout: Holdout = None,
+    patients: Patients = None,
+    json: Json = None,
+) -> None:
+    """Check, plan and prepare, so that training can begin. Writes RUN/plan.json and RUN/prepared.
+
+    [dim]Example: calque prepare scans/ -o runs/liver --steps 1000[/dim]
+    [dim]Then, after a look at the plan: calque train scans/ -o runs/liver[/dim]
+    """
+    planned = planning.planned(None)
+    prepare_run(Source(data, patients, holdout, skip_bad), planned, output, Screen(json))
 
 
 @grouped
@@ -170,7 +188,7 @@ def train(
     [dim]Example: calque train scans/ -o runs/liver --budget 30m[/dim]
     [dim]Longer, with more cases: calque train --from runs/liver --add new_scans/ --extend 1h[/dim]
     """
-    started = time.monotonic()
+    started = time.monotonic() - time.process_time()  # starting Python counts, too
     if sitting.extends:
         require_alone(output, planning.plan_file, sitting.until, sitting.resume)
         more = parse_more(sitting.more, planning.budget, planning.steps)

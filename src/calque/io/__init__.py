@@ -3,6 +3,7 @@
 from calque.io.atomic import atomic_path, write_bytes_atomic, write_text_atomic
 from calque.io.formats import FORMATS, MASK_FORMATS, format_of, mask_suffix, stem_of, suffix_of
 from calque.io.frames import read_frames, write_frames
+from calque.io.kept import keep_volumes
 from calque.io.model import Format, Header, Volume
 from calque.io.raster import write_png
 from calque.io.reading import (
@@ -23,6 +24,7 @@ __all__ = [
     "Volume",
     "atomic_path",
     "format_of",
+    "keep_volumes",
     "label_values",
     "mask_suffix",
     "read_frames",

@@ -26,11 +26,16 @@ _REFUSED = {
 
 
 @contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, lasting: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it becomes `path`, else it is removed.
 
     The temporary name ends as `path` does, so that writers choose the same format. Missing parents are made.
     What is written there may be a file or a folder; a folder replaces only an absent or empty one.
+
+    Args:
+        path: what it becomes.
+        lasting: whether it must be on the disk before its name is there, so that it outlives a power failure;
+            if not, the caller calls `flush` for many at once, before anything relies on them.
 
     Raises:
         ResourceError: the disk or the quota is full.
@@ -42,9 +47,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
-        _flush(aside)
+        if lasting:
+            flush(aside)
         aside.replace(path)
-        _flush_folder(path.parent)
+        if lasting:
+            _flush_folder(path.parent)
     except Exception as problem:
         explained = _explained(problem, aside, path)
         if explained is None:
@@ -98,11 +105,11 @@ def _code(problem: Exception) -> int | None:
     return int(rust.group(1)) if rust else None
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Force a file's bytes, or those of every file in a folder, to the disk."""
     if path.is_dir():
         for inner in sorted(path.iterdir()):
-            _flush(inner)
+            flush(inner)
         _flush_folder(path)
         return
     with path.open("r+b") as file:

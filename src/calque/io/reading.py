@@ -18,6 +18,7 @@ from calque.io.dicom.objects import structures_kind
 from calque.io.dicom.source import as_source, stack_of
 from calque.io.dicom.structures import Reference
 from calque.io.formats import format_of, suffix_of
+from calque.io.kept import read_kept
 from calque.io.model import Header, Volume
 from calque.labels import BACKGROUND, PLAIN, Coding, Labels, present_values
 
@@ -33,13 +34,13 @@ def read_volume(path: Path) -> Volume:
         ReadError: missing, damaged, truncated (TruncatedError) or of an unknown format.
         GeometryError: the header gives no position, or an impossible one.
     """
-    return format_of(path).read(path)
+    return read_kept(path, format_of(path).read)
 
 
 def read_mask_volume(path: Path) -> Volume:
     """As `read_volume`, but in a mask a palette's indices are the values, not its colours."""
     chosen = format_of(path)
-    return (chosen.read_mask or chosen.read)(path)
+    return read_kept(path, chosen.read_mask or chosen.read)
 
 
 def read_header(path: Path | str) -> Header:

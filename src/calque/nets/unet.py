@@ -6,6 +6,7 @@ Modules carry nnU-Net's names, so that its checkpoints load by name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -120,25 +121,22 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """See the class."""
-        self._check(x)
-        x = spread(x, self.config.previous)
         every = self.training and self.config.deep_supervision
-        if self.config.dimensions == 3:
-            return self.decoder(self.encoder(x), every)  # type: ignore[no-any-return]
-        if self.config.slices == 1:
-            return [level.unsqueeze(2) for level in self.decoder(self.encoder(x.squeeze(2)), every)]
-        logits = self.decoder(self.encoder(fold(x, self.config.slices)), every)
-        return [unfold(level, x.shape[2]) for level in logits]
+        return self._seen(x, lambda features: self.decoder(features, every))
 
     def features(self, x: Tensor) -> Tensor:
         """(b, c, z, y, x) -> (b, features[0], z, y, x): what the finest head sees."""
+        return self._seen(x, lambda features: self.decoder.levels(features)[-1:])[0]
+
+    def _seen(self, x: Tensor, decode: Callable[[list[Tensor]], list[Tensor]]) -> list[Tensor]:
+        """What `decode` makes of the encoder's features, as volumes: 2-D networks see slices as samples."""
         self._check(x)
         x = spread(x, self.config.previous)
         if self.config.dimensions == 3:
-            return self.decoder.levels(self.encoder(x))[-1]
-        if self.config.slices == 1:
-            return self.decoder.levels(self.encoder(x.squeeze(2)))[-1].unsqueeze(2)
-        return unfold(self.decoder.levels(self.encoder(fold(x, self.config.slices)))[-1], x.shape[2])
+            return decode(self.encoder(x))
+        if self.config.slices == 1:  # one slice in a patch, without neighbours
+            return [level.unsqueeze(2) for level in decode(self.encoder(x.squeeze(2)))]
+        return [unfold(level, x.shape[2]) for level in decode(self.encoder(fold(x, self.config.slices)))]
 
     @property
     def head(self) -> tuple[Tensor, Tensor]:

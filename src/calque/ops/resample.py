@@ -16,14 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from calque.errors import GeometryError
 from calque.geometry import Shape
+
+if TYPE_CHECKING:
+    import torch
 
 Order = Literal[0, 1, 3]
 """0 nearest, 1 linear, 3 cubic."""
@@ -163,6 +165,8 @@ def resample_part(
             steps.append((axis, _weights(part.shape[axis], shape[axis - 1], orders[axis - 1])))
     if not steps:
         return part
+    import torch  # slow to import, and not needed where nothing changes
+
     tensor = torch.from_numpy(np.require(part, requirements=["C", "W"]))  # torch dislikes read-only maps
     steps.sort(key=lambda step: step[1].shape[0] / step[1].shape[1])  # shrink first, grow last
     for axis, matrix in steps:
@@ -176,13 +180,15 @@ def _along(tensor: torch.Tensor, axis: int, matrix: torch.Tensor) -> torch.Tenso
     if axis == 3:
         return (tensor.reshape(-1, x) @ matrix.T).reshape(c, z, y, -1)
     if axis == 2:
-        return torch.matmul(matrix, tensor)
-    return torch.matmul(matrix, tensor.reshape(c, z, y * x)).reshape(c, -1, y, x)
+        return matrix @ tensor
+    return (matrix @ tensor.reshape(c, z, y * x)).reshape(c, -1, y, x)
 
 
 @lru_cache(maxsize=64)
 def _weights(source: int, target: int, order: Order) -> torch.Tensor:
     """(target, source): what each source sample gives to each target sample; rows sum to 1."""
+    import torch
+
     if order == 0:
         weights = np.zeros((target, source))
         weights[np.arange(target), nearest_rows(source, target)] = 1.0
@@ -214,7 +220,7 @@ class Taps:
     @property
     def interpolates(self) -> bool:
         """Whether any target sample is made from two."""
-        return not torch.equal(self.low, self.high)
+        return not self.low.equal(self.high)
 
     def corners(self, place: int) -> tuple[int, int]:
         """Both indices of one target sample."""
@@ -227,6 +233,8 @@ def taps(source: int, target: int, order: Order) -> Taps:
     Raises:
         GeometryError: order 3 looks at more than two.
     """
+    import torch
+
     if order == 3:
         raise GeometryError("Cubic resampling looks at more than two samples", expected="order 0 or 1", got=3)
     if source == target or order == 0:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from calque.errors import ResourceError
+from calque.parallel import default_workers
 
 _SHARE = 0.7  # of the available memory: the rest is for the system, readers and validation
 _SHARE_OF_TOTAL = 0.5
@@ -31,10 +33,24 @@ class Machine:
 
 def find_machine() -> Machine:
     """The first GPU, else the processor."""
-    if torch.cuda.is_available():
-        return Machine("cuda", torch.cuda.get_device_name(0))
-    capability = torch.backends.cpu.get_cpu_capability()
-    return Machine("cpu", f"{platform.machine()} {capability}, {torch.get_num_threads()} threads")
+    if _built_for_gpus():
+        import torch
+
+        if torch.cuda.is_available():
+            return Machine("cuda", torch.cuda.get_device_name(0))
+    width = next((name for name in ("avx512f", "avx2") if name in _flags()), "")
+    name = " ".join(part for part in (platform.machine(), width.upper().removesuffix("F")) if part)
+    return Machine("cpu", f"{name}, {default_workers()} processors")
+
+
+@lru_cache(maxsize=1)
+def _built_for_gpus() -> bool:
+    """Whether this torch knows any; asked of a file of it, since importing it takes a second."""
+    found = find_spec("torch")
+    path = None if found is None or found.origin is None else Path(found.origin).with_name("version.py")
+    text = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
+    without = [re.search(rf"^{kind}\b[^=\n]*=\s*None", text, re.MULTILINE) for kind in ("cuda", "hip")]
+    return not all(without)
 
 
 def usable_memory(machine: Machine, *, steady: bool) -> int:
@@ -48,6 +64,8 @@ def usable_memory(machine: Machine, *, steady: bool) -> int:
         ResourceError: the system does not say.
     """
     if machine.device == "cuda":
+        import torch
+
         free, total = torch.cuda.mem_get_info(0)
     else:
         free, total = _system_memory()
@@ -57,18 +75,21 @@ def usable_memory(machine: Machine, *, steady: bool) -> int:
 def fast_bf16(machine: Machine) -> bool:
     """Whether products in bfloat16 run in hardware."""
     if machine.device == "cuda":
+        import torch
+
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return _flags() & {"avx512_bf16", "amx_bf16", "bf16"} != set()
 
 
-def _flags() -> set[str]:
+@lru_cache(maxsize=1)
+def _flags() -> frozenset[str]:
     """What the processor says it can do; empty where the system has no such file."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
-        return set()
+        return frozenset()
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     line = next((text for text in lines if text.lower().startswith(("flags", "features"))), "")
-    return set(line.partition(":")[2].split())
+    return frozenset(line.partition(":")[2].split())
 
 
 def _system_memory() -> tuple[int, int]:

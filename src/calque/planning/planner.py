@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,6 +20,7 @@ from calque.planning.reasons import mode_reason, reasons
 from calque.planning.rules import Geometry, choose_geometry, choose_normalisation
 from calque.planning.search import LADDER, Choice, Limits, Rung, choose
 from calque.planning.size import prepared_bytes
+from calque.planning.speed import machine_speed
 from calque.planning.stages import plan_stages
 from calque.planning.variation import choose_augmentation
 from calque.planning.wishes import SLICES, Wishes, choose_objective, rare_classes
@@ -75,6 +78,7 @@ def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the publ
     seed: int = 0,
     probe: bool = True,
     wishes: Wishes | None = None,
+    cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> Plan:
     """Decide how to train on `dataset`.
@@ -86,7 +90,9 @@ def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the publ
         memory: bytes that training may take; by default 70 % of what is free.
         seed: of the choice of voxels that are looked at.
         probe: time real steps on this machine; else nominal speeds are assumed, and there is no forecast.
+            Where `steps` are counted the forecast is told from the machine's speed, see `machine_speed`.
         wishes: what a person has decided.
+        cache: a folder that keeps the machine's speed; None: it is timed each time.
         progress: who listens.
 
     Raises:
@@ -106,7 +112,9 @@ def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the publ
 
     def plan_on(geometry: Geometry, share: float) -> Plan:
         length = limits.part(share)
-        return decide(dataset, geometry, length, machine, probe=probe, wishes=wishes, progress=progress)
+        return decide(
+            dataset, geometry, length, machine, probe=probe, wishes=wishes, cache=cache, progress=progress
+        )
 
     return plan_stages(full, wishes.kind, plan_on, limits.seconds)
 
@@ -119,6 +127,7 @@ def decide(  # noqa: PLR0913 - as `plan`
     *,
     probe: bool = True,
     wishes: Wishes | None = None,
+    cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> Plan:
     """`plan` from a fingerprint that is already known; voxels are not read."""
@@ -128,14 +137,22 @@ def decide(  # noqa: PLR0913 - as `plan`
     mode, why_mode = capable_mode(machine), "the processor computes it in hardware, as it says itself"
     if counted or not probe:
         choice = search.choose(mode, _NOMINAL[machine.device])
-        seconds = search.measure(choice, mode) if probe else None
+        pace = search.foretell(choice, mode, cache) if probe else None
     else:
         with progress.task("Timing training steps", 1 + _PROBES) as bar:
             mode, rate, why_mode = search.probe_modes()
             bar.advance(note=mode[0])
             choice, seconds = search.settle(mode, rate)
+            pace = Pace(seconds, "timed on this machine")
             bar.advance(_PROBES)
-    return _assemble(search, choice, mode, seconds, why_mode)
+    return _assemble(search, choice, mode, pace, why_mode)
+
+
+class Pace(NamedTuple):
+    """Seconds of a training step, and how they are known."""
+
+    seconds: float
+    known: str
 
 
 @dataclass(frozen=True)
@@ -192,6 +209,14 @@ class _Search:
         patch = choice.topology.patch
         return _OVERHEAD * step_seconds(choice.network, patch, choice.batch, mode, self.machine.device)
 
+    def foretell(self, choice: Choice, mode: Mode, cache: Path | None) -> Pace:
+        """A step from its operations and the processor's speed; timed where those do not tell."""
+        if self.machine.device != "cpu" or not is_unet(choice.network):
+            return Pace(self.measure(choice, mode), "timed on this machine")
+        speed = machine_speed(self.machine, choice.network.dimensions, mode, cache)
+        seconds = _OVERHEAD * choice.flops / speed.flops
+        return Pace(seconds, f"roughly, from its operations and a timing of this machine on {speed.timed}")
+
     def probe_modes(self) -> tuple[Mode, float, str]:
         """The fastest precision and layout, operations per second with it, and the timings in words."""
         sample = self.within(("f32", False), lambda rung: _SAMPLE_STEP if rung is LADDER[-1] else 0.0)
@@ -212,12 +237,13 @@ class _Search:
         return choice, seconds
 
 
-def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None, why_mode: str) -> Plan:
+def _assemble(search: _Search, choice: Choice, mode: Mode, pace: Pace | None, why_mode: str) -> Plan:
     geometry, dataset, budget = search.geometry, search.dataset, search.budget
     rare = rare_classes(geometry.fingerprint, dataset.labels)
     objective, why_loss = choose_objective(search.wishes, rare)
     schedule = _schedule(budget)
-    forecast = None if seconds is None else _forecast(search, choice, mode, seconds)
+    forecast = None if pace is None else _forecast(search, choice, mode, pace.seconds)
+    known = {} if pace is None else {"forecast": pace.known}
     try:
         return Plan(
             dataset=dataset.name,
@@ -244,6 +270,7 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, seconds: float | None
                 "objective": why_loss,
                 "precision": why_mode,
                 "channels_last": why_mode,
+                **known,
             },
         )
     except ValidationError as problem:

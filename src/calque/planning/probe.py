@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
-
-import torch
-from torch.nn import functional
+from typing import TYPE_CHECKING, Literal
 
 from calque.errors import PlanError
 from calque.geometry import Shape
 from calque.nets import NetworkConfig, build, channels_last
 from calque.planning.machine import Machine, fast_bf16
+from calque.planning.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    import torch
 
 Precision = Literal["f32", "bf16"]
 Mode = tuple[Precision, bool]
@@ -32,7 +33,12 @@ def step_seconds(config: NetworkConfig, patch: Shape, batch: int, mode: Mode, de
         mode: precision and memory layout.
         device: torch's name.
     """
+    import torch  # slow to import, and not needed by a plan that times nothing
+    from torch.nn import functional
+
     precision, last = mode
+    if device == "cpu":
+        keep_freed_memory()  # as training does: page faults would count as work
     network = build(config).to(device).train()
     if last:
         network = channels_last(network, config)
@@ -81,11 +87,15 @@ def time_modes(
 
 
 def _target(output: torch.Tensor) -> torch.Tensor:
+    import torch
+
     return torch.zeros(output.shape[0], *output.shape[2:], dtype=torch.long, device=output.device)
 
 
 def _wait(device: str) -> None:
     if device == "cuda":
+        import torch
+
         torch.cuda.synchronize()
 
 
@@ -95,6 +105,8 @@ def require_patch(network: NetworkConfig, patch: Shape) -> None:
     Raises:
         PlanError: it refuses its options, or a patch (z, y, x) of this size.
     """
+    import torch
+
     module = build(network)
     images = torch.randn(2, network.given, *patch, generator=torch.Generator().manual_seed(0))
     try:

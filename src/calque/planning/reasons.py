@@ -98,7 +98,7 @@ def explain(plan: Plan) -> list[Row]:
             (
                 "forecast",
                 f"{ahead.steps:,} steps of {ahead.step_seconds:.2f} s",
-                f"measured on {ahead.machine}",
+                f"{plan.reasons.get('forecast', 'timed')}; {ahead.machine}",
             )
         )
         rows.append(("memory", f"{ahead.train_memory_bytes / 1e9:.1f} GB", "estimated from the network"))

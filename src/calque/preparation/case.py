@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes
 
 from calque.errors import GeometryError, InputError
 from calque.geometry import Box, Grid
@@ -113,6 +112,8 @@ def turned_to(label_map: LabelMap, placement: Placement) -> LabelMap:
 
 def find_body(array: NDArray[np.generic]) -> NDArray[np.bool_]:
     """(z, y, x): where some channel of (channel, z, y, x) is not zero, and what that encloses."""
+    from scipy.ndimage import binary_fill_holes  # slow to import, and seldom needed
+
     return np.asarray(binary_fill_holes((array != 0).any(axis=0)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from calque.dataset import Case, Dataset
 from calque.dataset.failures import each_case, failure
@@ -67,7 +67,7 @@ def prepare(
         labels = prepare_labels(mask, image.placement, plan)
         store.put(keys[case.id], case, image, labels, len(plan.labels.classes))
 
-    with _one_thread_each(), progress.task("Preparing", len(missing)) as bar:
+    with _one_thread_each(plan), progress.task("Preparing", len(missing)) as bar:
         failed = unread | each_case(make, missing, workers, bar)[1]
     store.publish({case.id: keys[case.id] for case in cases if case.id not in failed})
     if failed:
@@ -76,8 +76,16 @@ def prepare(
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """torch on one thread within: the workers are the parallelism, and threads of threads thrash."""
+def _one_thread_each(plan: Plan) -> Iterator[None]:
+    """torch on one thread within: the workers are the parallelism, and threads of threads thrash.
+
+    It resamples, and takes a second to import: cases that have the plan's spacing do without.
+    """
+    if np.allclose(plan.fingerprint.spacings, plan.spacing, rtol=1e-3):
+        yield
+        return
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -6,7 +6,7 @@ A store is a folder:
     <key>/image.npy           (channel, z, y, x), float32
     <key>/labels.npy          (z, y, x), class numbers
     <key>/foreground.npz      class number -> (n, 3) int32
-    <key>/case.json           `Record`: placement, and the size of each file
+    <key>/case.json           `Record`: placement, size and check sum of each file
 
 A key is a hash of the files' bytes and of what the plan says about preparation, so that an edited mask or
 another spacing gives another key, and whatever is already there need not be made again. Images stay float32:
@@ -21,7 +21,6 @@ import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +31,14 @@ from calque.dataset.doctor.facts import digest_of
 from calque.dataset.model import PLAIN_RULE, MaskRule
 from calque.errors import DatasetError, InputError, ReadError
 from calque.geometry import Box, Grid, Shape
-from calque.io.atomic import atomic_path, write_text_atomic
+from calque.io.atomic import atomic_path, flush, write_text_atomic
 from calque.io.dicom.source import content_of
 from calque.planning.model import Plan
+from calque.preparation.files import Files, check_sum, packed, sum_of, write
 from calque.preparation.model import Placement, Prepared, PreparedCase
 from calque.value import Value
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 FOREGROUND_PER_CLASS = 10_000
 
 _PLAN_PARTS: dict[str, bool | set[str]] = {
@@ -58,7 +58,8 @@ _BLOCK = 2**20
 class Record(Value):
     """What `case.json` holds: where the case lies, how large its files must be, and what is in it.
 
-    `digest`: of the prepared image, equal for equal images; `classes`: numbers of those that occur.
+    `sums`: CRC-32 of each file; `digest`: of the prepared image, equal for equal images; `classes`: numbers
+    of those that occur.
     """
 
     case: str
@@ -69,6 +70,7 @@ class Record(Value):
     stop: Shape
     prepared: Shape
     sizes: dict[str, int]
+    sums: dict[str, int]
     digest: str
     classes: tuple[int, ...]
 
@@ -91,6 +93,7 @@ class Store:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self._index = self._read_index()
+        self._fresh: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -133,21 +136,29 @@ class Store:
         return {name: Record.read(folder / "case.json", error=ReadError) for name, folder in folders.items()}
 
     def holds(self, key: str) -> bool:
-        """Whether everything under this key is there, at its full size."""
+        """Whether everything under this key is there, at its full size.
+
+        What was never published may not have reached the disk before the power failed: it is compared.
+        """
         folder = self.folder / key
         try:
-            sizes = Record.read(folder / "case.json", error=ReadError).sizes
+            record = Record.read(folder / "case.json", error=ReadError)
         except ReadError:  # absent or damaged: either way it is made again
             return False
-        return all(
-            (folder / name).is_file() and (folder / name).stat().st_size == sizes.get(name)
-            for name in _ARRAYS
-        )
+        files = {name: folder / name for name in _ARRAYS}
+        if any(not f.is_file() or f.stat().st_size != record.sizes.get(n) for n, f in files.items()):
+            return False
+        if key in self._index.values() or key in self._fresh:
+            return True
+        if any(sum_of(file) != record.sums.get(name) for name, file in files.items()):
+            return False
+        self._fresh.add(key)
+        return True
 
     def put(
         self, key: str, case: Case, prepared: Prepared, labels: NDArray[np.integer], classes: int
     ) -> None:
-        """Keep a case under `key`; it appears whole or not at all.
+        """Keep a case under `key`; it appears whole or not at all, and lasts once it is published.
 
         Raises:
             ResourceError: the disk is full.
@@ -157,22 +168,25 @@ class Store:
         if (self.folder / key).exists() and not self.holds(key):
             shutil.rmtree(self.folder / key)  # damaged
         try:
-            with atomic_path(self.folder / key) as aside:
+            with atomic_path(self.folder / key, lasting=False) as aside:
                 aside.mkdir()
-                _write_array(aside / "image.npy", prepared.array)
-                _write_array(aside / "labels.npy", labels)
-                places: dict[str, Any] = {str(number): at for number, at in foreground.items()}
-                np.savez(aside / "foreground.npz", **places)
-                sizes = {name: (aside / name).stat().st_size for name in _ARRAYS}
-                found = digest_of(prepared.array).hex(), tuple(foreground)
-                (aside / "case.json").write_text(_record(case, prepared.placement, sizes, found).to_json())
+                files = packed(prepared.array, labels, foreground)
+                for name, parts in files.items():
+                    write(aside / name, parts)
+                record = _record(case, prepared, files, tuple(foreground))
+                (aside / "case.json").write_text(record.to_json())
+            with self._lock:
+                self._fresh.add(key)
         except InputError:
             if not self.holds(key):  # else another process was quicker with the same case
                 raise
 
     def publish(self, keys: Mapping[str, str]) -> None:
-        """Say which cases there are: name -> key, in order."""
+        """Say which cases there are: name -> key, in order; all of them are on the disk before that."""
         with self._lock:
+            for key in sorted(self._fresh):
+                flush(self.folder / key)
+            self._fresh.clear()
             write_text_atomic(self.folder / "index.json", json.dumps(dict(keys), indent=1) + "\n")
             self._index = dict(keys)
 
@@ -223,9 +237,8 @@ def pick_foreground(
     return picked
 
 
-def _record(
-    case: Case, placement: Placement, sizes: dict[str, int], found: tuple[str, tuple[int, ...]]
-) -> Record:
+def _record(case: Case, prepared: Prepared, files: Files, classes: tuple[int, ...]) -> Record:
+    placement = prepared.placement
     z, y, x, last = (tuple(float(v) for v in row) for row in placement.original.affine)
     return Record(
         case=case.id,
@@ -235,18 +248,11 @@ def _record(
         start=placement.box.start,
         stop=placement.box.stop,
         prepared=placement.prepared.shape,
-        sizes=sizes,
-        digest=found[0],
-        classes=found[1],
+        sizes={name: sum(map(len, parts)) for name, parts in files.items()},
+        sums={name: check_sum(parts) for name, parts in files.items()},
+        digest=digest_of(prepared.array).hex(),
+        classes=classes,
     )
-
-
-def _write_array(path: Path, array: NDArray[np.generic]) -> None:
-    """As np.save, which however loses the error number when the disk is full."""
-    array = np.ascontiguousarray(array)
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _hash(path: Path) -> bytes:

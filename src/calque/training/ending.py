@@ -33,6 +33,10 @@ JUDGED_LOOKS = 30
 """Where they decide when the run ends."""
 QUICK_SHARE = 0.04
 """Of the time, for all quick validations."""
+FEWEST_VALIDATED = 10
+"""Cases of the final validation that are scored even when the time is up."""
+GRACE = 0.01
+"""Of a budget in seconds, by which it may be overdrawn before cases are left out."""
 MARGIN = 1.05
 CLOSING = 0.5
 """Seconds for the card and the file of the model."""
@@ -134,6 +138,29 @@ def quick_cases(plan: Plan, rehearsal: Rehearsal) -> int:
         return QUICK_CASES
     number = int(QUICK_SHARE * plan.schedule.seconds / LOOKS / rehearsal.each)
     return min(max(number, FEWEST_QUICK), QUICK_CASES)
+
+
+class Validation:
+    """How many cases the final validation still has time for: all of them, unless the load has grown.
+
+    Args:
+        clock: of all sittings.
+        seconds: the budget; None: steps rule, and nothing that is timed has a say.
+    """
+
+    def __init__(self, clock: Clock, seconds: float | None) -> None:
+        self._clock, self._seconds, self.begun = clock, seconds, 0
+        self._started = clock.seconds()
+
+    def enough(self) -> bool:
+        """Asked before each case: whether the time is up."""
+        if self._seconds is not None and self.begun >= FEWEST_VALIDATED:
+            now = self._clock.seconds()
+            each = (now - self._started) / self.begun
+            if now + each + CLOSING > (1 + GRACE) * self._seconds:
+                return True
+        self.begun += 1
+        return False
 
 
 class Rest:

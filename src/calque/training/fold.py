@@ -14,6 +14,7 @@ from calque.errors import PlanError, TrainingError
 from calque.io import write_text_atomic
 from calque.model import Model
 from calque.planning import Plan
+from calque.planning.memory import keep_freed_memory
 from calque.prediction import PredictOptions, Predictor
 from calque.prediction.learned import Learned
 from calque.preparation import prepare
@@ -24,6 +25,7 @@ from calque.training.ending import (
     FEWEST_STUDIED,
     Rehearsal,
     Rest,
+    Validation,
     quick_cases,
     reserve,
     study_runs,
@@ -34,7 +36,6 @@ from calque.training.first import First
 from calque.training.grow import GROWN
 from calque.training.keeper import Keeper
 from calque.training.looks import Looks
-from calque.training.memory import keep_freed_memory
 from calque.training.options import TrainOptions
 from calque.training.pace import Clock, CountedPace, Pace, TimedPace
 from calque.training.partial import find_contents
@@ -219,8 +220,15 @@ def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Prog
     cases = setting.split.validation
     if cases:
         begin = time.monotonic()
-        scores = validate(_predictor(setting, state), dataset, cases, setting.folder, progress)
-        each = (time.monotonic() - begin) / len(cases)
+        limit = Validation(clock, (state.schedule or plan.schedule).seconds)
+        scores = validate(
+            _predictor(setting, state), dataset, cases, setting.folder, progress, enough=limit.enough
+        )
+        done = len(scores.cases)
+        each = (time.monotonic() - begin) / done
+        if done < len(cases):
+            state.story.append(f"The budget was spent: {done} of {len(cases)} validation cases were scored")
+            progress.say(state.story[-1])
         learned = _study(setting, state, clock, each, progress)
     verdict = weigh(setting.folder, scores)
     if verdict is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from calque.dataset import Dataset, kfold
 from calque.errors import InputError, PlanError
@@ -13,10 +12,14 @@ from calque.io import write_text_atomic
 from calque.planning import Plan
 from calque.preparation import Store
 from calque.training.cases import Loader
-from calque.training.first import First, WithFirst
 from calque.training.options import TrainOptions
 from calque.training.run import Begun, DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.until import Until
+
+if TYPE_CHECKING:
+    import torch
+
+    from calque.training.first import First
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,11 @@ class Setting:
     @property
     def loader(self) -> Loader:
         """Cases as the network sees them."""
-        return self.store if self.first is None else WithFirst(self.store, self.first)
+        if self.first is None:
+            return self.store
+        from calque.training.first import WithFirst  # predicts, which takes a second to import
+
+        return WithFirst(self.store, self.first)
 
 
 def choose_split(dataset: Dataset, options: TrainOptions, store: Store) -> Split:
@@ -154,6 +161,8 @@ def choose_device(options: TrainOptions) -> torch.device:
     Raises:
         InputError: CUDA was asked for and is not there.
     """
+    import torch
+
     available = torch.cuda.is_available()
     if options.device == "cuda" and not available:
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -121,7 +122,12 @@ def study(
 
 
 def validate(
-    predictor: Predictor, dataset: Dataset, cases: Sequence[str], folder: FoldFolder, progress: Progress
+    predictor: Predictor,
+    dataset: Dataset,
+    cases: Sequence[str],
+    folder: FoldFolder,
+    progress: Progress,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Scores:
     """Predict whole validation cases as a user would, write the label maps and score them.
 
@@ -131,14 +137,21 @@ def validate(
         cases: those that validate.
         folder: gets the label maps and scores.json.
         progress: shows the cases.
+        enough: asked before each case; True leaves out those that are not yet begun, which are spread evenly.
     """
     scores: list[CaseScore] = []
+    order = np.random.default_rng(0).permutation(len(cases))
+    shuffled = _cases(dataset, [cases[k] for k in order])
     with progress.task("validating", len(cases)) as task:
         for outcome in map_bounded(
-            lambda case: score_whole(predictor, case, dataset.rule, folder), _cases(dataset, cases), 1
+            lambda case: score_whole(predictor, case, dataset.rule, folder),
+            takewhile(lambda _: not enough(), shuffled),
+            1,
         ):
             scores.append(outcome.unwrap())
             task.advance(note=outcome.item.id)
+    place = {name: k for k, name in enumerate(cases)}
+    scores.sort(key=lambda score: place[score.case])
     summary = summarise(scores, predictor.plan.labels)
     summary.write(folder.scores)
     return summary

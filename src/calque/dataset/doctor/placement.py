@@ -189,24 +189,26 @@ def _copies(
 
     ring = ndimage.maximum_filter(mask, size=[min(5, n) for n in mask.shape]) & ~mask
     points = [_indices(_thinned(np.flatnonzero(part), _POINTS), mask.shape) for part in (mask, ring)]
-    found = np.full((len(_FLIPS) + len(_SHIFTS), 2, len(features) + 6), np.nan, dtype=np.float32)
-    for k, flip in enumerate(_FLIPS):
-        for side, at in enumerate(points):
-            moved = np.where(np.array(flip)[:, None], np.array(mask.shape)[:, None] - 1 - at, at)
-            found[k, side] = _mean(features, moved, mask.shape)
-    for k, (axis, by) in enumerate(_SHIFTS, start=len(_FLIPS)):
-        for side, at in enumerate(points):
-            moved = at.copy()
-            moved[axis] += round(by * mask.shape[axis])
-            stays = (moved[axis] >= 0) & (moved[axis] < mask.shape[axis])
-            found[k, side] = _mean(features, moved[:, stays], mask.shape)
+    found = np.stack([_means(features, at, mask.shape) for at in points], axis=1)
     return found, _at(features, points[0], mask.shape)
 
 
-def _mean(features: NDArray[np.float32], at: NDArray[np.intp], shape: tuple[int, ...]) -> Floats32:
-    if not at.shape[1]:
-        return np.full(len(features) + 6, np.nan, dtype=np.float32)
-    return np.asarray(_at(features, at, shape).mean(axis=1))
+def _means(features: NDArray[np.float32], at: NDArray[np.intp], shape: tuple[int, ...]) -> Floats32:
+    """(copy, feature): means at each flip and shift of (3, point); NaN where a copy has left the image."""
+    size = np.array(shape)
+    flipped = np.where(np.array(_FLIPS)[:, :, None], size[:, None] - 1 - at, at)  # (flip, 3, point)
+    by = np.zeros((len(_SHIFTS), 3, 1), dtype=np.intp)
+    for k, (axis, share) in enumerate(_SHIFTS):
+        by[k, axis] = round(share * shape[axis])
+    moved = np.concatenate([flipped, at + by])
+    stays = ((moved >= 0) & (moved < size[:, None])).all(axis=1)  # (copy, point)
+    copies, points = stays.shape
+    inside = np.clip(moved, 0, size[:, None] - 1).transpose(1, 0, 2).reshape(3, -1)
+    values = _at(features, inside, shape).reshape(-1, copies, points)
+    number = stays.sum(axis=1)
+    with np.errstate(invalid="ignore"):  # none: 0 / 0
+        means = (values * stays).sum(axis=2) / number
+    return np.asarray(means.T, dtype=np.float32)
 
 
 def _sample(
@@ -218,7 +220,8 @@ def _sample(
 def _at(features: NDArray[np.float32], at: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """(feature, point): values at (3, point), and the place in the image from -1 to 1 with its square."""
     place = (at + 0.5) / (np.array(shape)[:, None] / 2) - 1
-    return np.concatenate([features[:, at[0], at[1], at[2]], place, place**2]).astype(np.float32)
+    values = features.reshape(len(features), -1).take(np.ravel_multi_index(tuple(at), shape), axis=1)
+    return np.concatenate([values, place, place**2], dtype=np.float32, casting="same_kind")
 
 
 def _indices(flat: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:

@@ -10,7 +10,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import torch
-from calque.training.memory import keep_freed_memory
+from calque.planning.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def work():
