@@ -57,8 +57,10 @@ def deidentify(
             f"{file}: a new salt. Keep it secret, apart from {output}: it makes the same pseudonyms again"
         )
     report = clean(folder, output, Pseudonyms(secret), options, workers=workers, progress=screen.progress)
-    for failure in report.failed:
-        screen.say(f"left out: {failure.file}: {failure.error}")
+    for error in dict.fromkeys(failure.error for failure in report.failed):
+        files = [failure.file for failure in report.failed if failure.error == error]
+        more = f" and {len(files) - 1} more" if files[1:] else ""
+        screen.say(f"left out: {files[0]}{more}: {error}")
     if report.skipped:
         screen.say(f"{len(report.skipped)} files are no DICOM and were passed over")
     screen.say(

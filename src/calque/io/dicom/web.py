@@ -86,8 +86,13 @@ def fetch_series(source: WebSeries, folder: Path, token: str | None = None) -> i
 
     headers = {} if token is None else {"Authorization": authorization(token)}
     client = DICOMwebClient(source.service, headers=headers, timeout=_TIMEOUT)
+    client.set_http_retry_params(retry=False)  # it would try a server that has gone for a minute
     try:
         expected = _instances(client, source)
+        if not expected:
+            raise ReadError(
+                "The service has no such series", where=source.service, fix="look whether both UIDs are right"
+            )
         fetched = _fetch(client, source, folder)
     except (RequestException, OSError) as problem:
         raise _explained(problem, source.service) from None
