@@ -125,3 +125,22 @@ def test_labels_of_a_manifest_say_what_values_are(study: Path) -> None:
     assert [c.values["dice"] for c in Scores.read(scores).cases[0].classes.values()] == [1.0, 1.0]
     assert run([*pair, "--json", str(scores)]) == 0
     assert Scores.read(scores).cases[0].classes["Big"].values["dice"] == 0.0
+
+
+def test_a_data_set_says_how_structures_are_called(study: Path) -> None:
+    """The table of labels names classes otherwise than the object, and who wins."""
+    known = study / "known.csv"
+    known.write_text(f"case,image,label\na,{study / 'ct'},{study / 'rt.dcm'}\n")
+    known.with_name("known.labels.csv").write_text(
+        "name,value,stored,priority\norgan,5,Big,1\nlesion,7,Small One,2\n"
+    )
+    assert convert(study, "--reference", str(study / "ct"), "--labels", str(known)) == 0
+    assert np.bincount(read_labels(study / "out.nii.gz").array.reshape(-1))[[5, 7]].tolist() == [16, 12]
+    pair = ["evaluate", str(study / "out.nii.gz"), str(study / "rt.dcm"), "--labels", str(known)]
+    scores, page = study / "s.json", study / "r.html"
+    assert run([*pair, "--metrics", "dice", "--json", str(scores)]) == 0
+    cases = Scores.read(scores).cases
+    assert {name: c.values["dice"] for name, c in cases[0].classes.items()} == {"organ": 1.0, "lesion": 1.0}
+    folders = ["--truth", str(study / "rt.dcm"), "--predicted", str(study / "out.nii.gz")]
+    assert run(["report", str(scores), "-o", str(page), *folders]) == 0
+    assert "could not be drawn" not in page.read_text()

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from calque.cli.grouping import grouped
-from calque.cli.labels import labels_of
+from calque.cli.labels import rule_of
 from calque.cli.options import Json, parse_triple, parse_whole_triple
 from calque.cli.screen import Screen
 from calque.cli.series import ListSeries, SeriesChoice, chosen, gathered, list_series
 from calque.cli.structures import LabelsOf, Priority, Structures, names_of, read_drawn
 
 if TYPE_CHECKING:
+    from calque.dataset.model import MaskRule
     from calque.image import Image, LabelMap
     from calque.io.dicom.labelling import Choice
+    from calque.labels import Coding
 
 
 def objects(
@@ -106,11 +108,14 @@ class FromObject:
         Literal["error", "regions"], typer.Option(help="regions: an overlap becomes a class of its own.")
     ] = "error"
 
-    def choice(self) -> Choice:
-        """As readers take it."""
+    def choice(self, rule: MaskRule | None) -> tuple[Choice, Coding]:
+        """As readers take it; what is not said is as in the data set whose rule this is."""
+        from calque.dataset.model import PLAIN_RULE
         from calque.io.dicom.labelling import Choice
 
-        return Choice(names_of(self.structures), names_of(self.priority), self.overlaps)
+        own = rule or PLAIN_RULE
+        priority = names_of(self.priority) or own.priority
+        return Choice(names_of(self.structures), priority, self.overlaps), own.coding
 
 
 @dataclass(frozen=True)
@@ -173,13 +178,13 @@ def convert(
         (source,) = chosen([source], scan.series, False, screen.progress)
     if output.exists() and not force:
         raise InputError("The output is there already", where=output, fix="choose another name, or --force")
-    known = None if made.labels is None else labels_of(made.labels)
+    known, rule = (None, None) if made.labels is None else rule_of(made.labels)
     if not is_drawn and made.form == "auto" and (made.reference is not None or made.made_by is not None):
         raise typer.BadParameter("--reference and --made-by go with --format dicom-seg and the like")
     written: LabelMap | Image
     if is_drawn or made.mask or made.form != "auto":
         written = (
-            read_drawn(screen, source, made.reference, known, drawn.choice())
+            read_drawn(screen, source, made.reference, known, drawn.choice(rule))
             if is_drawn
             else read_labels(source, known)
         )

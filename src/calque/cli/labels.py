@@ -11,6 +11,7 @@ from calque.cli.options import Json
 from calque.cli.screen import Screen
 
 if TYPE_CHECKING:
+    from calque.dataset.model import MaskRule
     from calque.labels import Labels
     from calque.terminology import Code
 
@@ -114,13 +115,20 @@ def _chosen(texts: list[str], labels: Labels, suggested: bool) -> dict[str, Code
 
 def labels_of(path: Path) -> Labels:
     """The labels of a model, or of a data set."""
+    return rule_of(path)[0]
+
+
+def rule_of(path: Path) -> tuple[Labels, MaskRule]:
+    """The labels of a model, or of a data set with the rule by which it reads masks."""
+    from calque.dataset import open_dataset
+    from calque.dataset.model import PLAIN_RULE
+
     if path.suffix == ".calque":
         from calque.model import Model
 
-        return Model.load(path).plan.labels
-    from calque.dataset import open_dataset
-
-    return open_dataset(path).labels
+        return Model.load(path).plan.labels, PLAIN_RULE
+    dataset = open_dataset(path)
+    return dataset.labels, dataset.rule
 
 
 def _write(target: Path, labels: Labels, output: Path | None) -> Path:

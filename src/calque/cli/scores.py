@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from calque.cli.grouping import grouped
-from calque.cli.labels import labels_of
+from calque.cli.labels import rule_of
 from calque.cli.options import Json, Workers
 from calque.cli.screen import Screen
 from calque.cli.structures import LabelsOf, Priority, Structures, names_of
 
 if TYPE_CHECKING:
-    from calque.evaluation import Comparison, Scores
+    from calque.evaluation import Comparison, Rules, Scores
     from calque.evaluation.scores import Summary
     from calque.labels import Labels
 
@@ -82,9 +82,18 @@ class Understood:
         typer.Option(metavar="SERIES", help="Of SEG or RTSTRUCT: the series below here; else beside them."),
     ] = None
 
-    def known(self) -> Labels | None:
-        """The labels of a model or a data set."""
-        return None if self.labels is None else labels_of(self.labels)
+    def known(self, rules: Rules) -> tuple[Labels | None, Rules]:
+        """The labels of a model or a data set, and the rules with what its masks store."""
+        rules = replace(
+            rules,
+            structures=names_of(self.structures),
+            priority=names_of(self.priority),
+            reference=self.reference,
+        )
+        if self.labels is None:
+            return None, rules
+        labels, own = rule_of(self.labels)
+        return labels, replace(rules, coding=own.coding, priority=rules.priority or own.priority)
 
 
 @dataclass(frozen=True)
@@ -134,15 +143,13 @@ def evaluate(
         measured.lesion_iou,
         measured.resample,
         measured.probabilities,
-        structures=names_of(understood.structures),
-        priority=names_of(understood.priority),
-        reference=understood.reference,
     )
+    labels, rules = understood.known(rules)
     scores = evaluate_masks(
         predicted,
         truth,
         rules,
-        labels=understood.known(),
+        labels=labels,
         manifest=paired.manifest,
         groups=paired.groups,
         bootstrap=Bootstrap(method=interval),

@@ -12,7 +12,7 @@ from calque.cli.screen import Screen
 if TYPE_CHECKING:
     from calque.image import LabelMap
     from calque.io.dicom.labelling import Choice
-    from calque.labels import Labels
+    from calque.labels import Coding, Labels
 
 
 Structures = Annotated[str | None, typer.Option(metavar="A,B", help="Of SEG or RTSTRUCT: these alone.")]
@@ -30,9 +30,20 @@ def names_of(text: str | None) -> tuple[str, ...]:
 
 
 def read_drawn(
-    screen: Screen, source: Path, reference: Path | None, labels: Labels | None, choice: Choice
+    screen: Screen,
+    source: Path,
+    reference: Path | None,
+    labels: Labels | None,
+    how: tuple[Choice, Coding],
 ) -> LabelMap:
     """A SEG or RTSTRUCT as a label map; says what is to be said of it.
+
+    Args:
+        screen: that says it.
+        source: the object.
+        reference: the series on which it was drawn.
+        labels: the classes that are wanted; None: one for each structure.
+        how: which structures, and how they are called where they are not called as the classes.
 
     Raises:
         CalqueError: see `calque.io.read_labels`.
@@ -40,7 +51,8 @@ def read_drawn(
     from calque.io.dicom.label_files import read_structure_labels
     from calque.io.reading import as_reference
 
-    found = read_structure_labels(source, as_reference(reference), labels, choice=choice)
+    choice, coding = how
+    found = read_structure_labels(source, as_reference(reference), labels, coding, choice)
     label_map = found.require_decided(source)
     for note in found.notes:
         screen.say(f"note: {note.what} (calque explain {note.name})")

@@ -89,7 +89,7 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
     listed = None if manifest is None else read_subjects(manifest)
     subjects = listed if groups is None else read_subjects(groups)
     if labels is None:
-        labels, beside = labels_told_beside(Path(truth))
+        labels, beside = _labels_beside(Path(truth))
         rules = replace(rules, coding=beside.coding, priority=rules.priority or beside.priority)
     _require_sense(rules, labels)
     known = (
@@ -108,7 +108,12 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
         findings=Findings(missing=found.missing, unexpected=found.unexpected, failed=failed),
     )
     resampled = tuple(one.case.case for one in scored if one.resampled)
-    how = {"lesion_iou": rules.lesion_iou, "structures": rules.structures, "priority": rules.priority}
+    how = {
+        "lesion_iou": rules.lesion_iou,
+        "structures": rules.structures,
+        "priority": rules.priority,
+        "coding": rules.coding,
+    }
     notes = {one.case.case: one.notes for one in scored if one.notes}
     scores = scores.model_copy(update={**how, "resampled": resampled, "notes": notes})
     return scores if subjects is None else with_groups(scores, subjects)
@@ -229,7 +234,7 @@ def _union(found: Sequence[Labels]) -> Labels:
     return Labels.from_names({label.name: label.value for labels in found for label in labels.classes})
 
 
-def labels_told_beside(truth: Path) -> tuple[Labels | None, MaskRule]:
+def _labels_beside(truth: Path) -> tuple[Labels | None, MaskRule]:
     """From a manifest's table of labels or a `dataset.json`, where one is; and what the truth stores."""
     folder = truth if truth.is_dir() else truth.parent
     for place in (folder, folder.parent):

@@ -11,7 +11,7 @@ from calque.errors import InputError
 from calque.evaluation.calibration import Reliability
 from calque.evaluation.pair import State
 from calque.io.atomic import write_text_atomic
-from calque.labels import Labels
+from calque.labels import PLAIN, Coding, Labels
 from calque.value import Value
 
 FEW_PATIENTS = 50
@@ -164,6 +164,7 @@ class Scores(Value):
         resampled: cases of which the prediction was resampled onto the grid of the truth.
         structures: of DICOM SEG and RTSTRUCT these alone were scored; empty: all.
         priority: of structures that overlap there, the first of these names won.
+        coding: what the truth's files store in place of label values.
         notes: by case: how DICOM objects were placed and understood.
     """
 
@@ -182,6 +183,7 @@ class Scores(Value):
     resampled: tuple[str, ...] = ()
     structures: tuple[str, ...] = ()
     priority: tuple[str, ...] = ()
+    coding: Coding = PLAIN
     notes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @property

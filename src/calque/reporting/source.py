@@ -13,7 +13,6 @@ from calque.dataset.model import MaskRule
 from calque.dataset.reading import read_mask, read_scan
 from calque.errors import InputError, ReadError
 from calque.evaluation import Scores, summarise
-from calque.evaluation.cohort import labels_told_beside
 from calque.evaluation.matching import Job, masks
 from calque.evaluation.reading import read_masks
 from calque.evaluation.rules import PLAIN_RULES, Rules
@@ -135,8 +134,7 @@ def _files_of(scores: Scores, truth: Path, predicted: Path, images: Path | None)
     wanted, guessed = _masks(truth), _masks(predicted)
     if not truth.is_dir() and not predicted.is_dir():
         guessed = {stem_of(truth): predicted}
-    coding = labels_told_beside(truth)[1].coding
-    rules = Rules(coding=coding, structures=scores.structures, priority=scores.priority)
+    rules = Rules(coding=scores.coding, structures=scores.structures, priority=scores.priority)
     scans = {} if images is None else _scans(images)
     return {
         case: CaseFiles(wanted[case], guessed[case], _scan(case, wanted[case], images, scans), rules)
