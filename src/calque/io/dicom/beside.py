@@ -66,7 +66,7 @@ def _only(path: Path, found: Found, fitting: Sequence[Stack], where: Path) -> St
         where=path,
         expected="references to one series, or a series alone in its frame of reference",
         got=f"{len(fitting)} that fit; there are {', '.join(listed)}",
-        fix="say which (--reference FOLDER@SERIES)",
+        fix="say which (--reference FOLDER@SERIES; of a report: --images)",
     )
 
 
