@@ -23,7 +23,7 @@ from tests.training.runs import (
 
 from calque.dataset import Dataset
 from calque.errors import InputError, ReadError, ResourceError, TrainingError
-from calque.model import Model
+from calque.model import Model, archive
 from calque.planning import Schedule
 from calque.training import keeper, loop, recovery, state, train
 from calque.training.run import RunFolder, read_history
@@ -216,12 +216,29 @@ def test_a_disk_that_stays_full_is_an_error_and_the_last_state_stays(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def full_file(path: Path, *_: object) -> None:
+        raise ResourceError("The disk is full", where=path)
+
     with monkeypatch.context() as patch:
         patch.setattr(state, "save_file", full)
+        patch.setattr(archive, "write", full_file)
         with pytest.raises(ResourceError, match="disk is full"):
             train(dataset, plan_for(dataset), tmp_path, two_folds(resume=True, checkpoint_seconds=0))
     assert RunFolder(tmp_path).fold(0).checkpoint.read_bytes() == good
     assert_same_weights(train(dataset, plan_for(dataset), tmp_path, two_folds(resume=True)), plain)
+
+
+def test_where_no_checkpoint_fits_the_model_may(
+    dataset: Dataset, plain: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state, "save_file", full)
+    heard = Heard()
+    assert_same_weights(train(dataset, plan_for(dataset), tmp_path, TWO_FOLDS, heard), plain)
+    assert any("checkpoint.safetensors is not written" in line for line in heard.said)
+    assert RunFolder(tmp_path).model.exists()
 
 
 class Vanish(Heard):

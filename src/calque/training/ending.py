@@ -116,12 +116,14 @@ class Rehearsal:
         self._rate = spent / voxels
 
 
-def reserve(plan: Plan, rehearsal: Rehearsal, cases: int) -> float:
+def reserve(plan: Plan, rehearsal: Rehearsal, cases: int, *, study: bool = True) -> float:
     """Seconds to keep for validation, for studying and for writing the model."""
+    if not study:
+        return rehearsal.validation + CLOSING
     wished = study_runs(plan) * rehearsal.each
     number = studied(cases, wished, STUDY_SHARE * (plan.schedule.seconds or 0.0))
-    study = wished * number + PARITY_RUNS * rehearsal.each if number else 0.0
-    return rehearsal.validation + study + CLOSING
+    studying = wished * number + PARITY_RUNS * rehearsal.each if number else 0.0
+    return rehearsal.validation + studying + CLOSING
 
 
 def studied(cases: int, each: float, seconds: float | None) -> int:

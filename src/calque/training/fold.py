@@ -188,7 +188,7 @@ def _pace(setting: Setting, state: TrainingState, clock: Clock, rehearsal: Rehea
     plan = setting.plan
     if plan.schedule.steps is not None:
         return CountedPace(plan.schedule, state.knots, clock)
-    kept = reserve(plan, rehearsal, len(setting.split.validation))
+    kept = _reserve(setting, rehearsal)
     if state.step == 0 and kept >= (plan.schedule.seconds or 0):
         raise PlanError(
             "The budget does not even suffice for the validation at the end",
@@ -202,7 +202,12 @@ def _pace(setting: Setting, state: TrainingState, clock: Clock, rehearsal: Rehea
 
 def _keep_reserve(setting: Setting, pace: Pace, rehearsal: Rehearsal, share: float) -> None:
     if isinstance(pace, TimedPace) and rehearsal.follow(share):
-        pace.reserve = reserve(setting.plan, rehearsal, len(setting.split.validation))
+        pace.reserve = _reserve(setting, rehearsal)
+
+
+def _reserve(setting: Setting, rehearsal: Rehearsal) -> float:
+    cases = len(setting.split.validation)
+    return reserve(setting.plan, rehearsal, cases, study=setting.options.study)
 
 
 def _predictor(setting: Setting, state: TrainingState) -> Predictor:
@@ -255,7 +260,7 @@ def _study(setting: Setting, state: TrainingState, clock: Clock, each: float, pr
     end = None if seconds is None else seconds - CLOSING
     rest = Rest(clock, end, each, study_runs(plan))
     number = rest.cases(len(cases))
-    if number == 0:
+    if number == 0 or not setting.options.study:
         return Learned()
     with progress.task("studying its predictions", number) as task:
         learned = study(_predictor(setting, state), setting.dataset, cases[:number], task, enough=rest.enough)

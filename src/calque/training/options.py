@@ -22,6 +22,7 @@ class TrainOptions(Value):
         spent: seconds of the plan's budget that were used before (checking, planning, preparing).
         until: ends the run before its budget: at a Dice, or when the curve is flat.
         checkpoint_seconds: between two checkpoints: what a kill can cost.
+        study: whether validation cases teach the model about its predictions; of a first stage nobody asks.
         track: where curves go besides the history; a key of `calque.training.track.TRACKERS`.
     """
 
@@ -33,4 +34,5 @@ class TrainOptions(Value):
     spent: NonNegativeFloat = 0.0
     until: Until | None = None
     checkpoint_seconds: NonNegativeFloat = 60.0
+    study: bool = True
     track: str | None = None

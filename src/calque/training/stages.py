@@ -90,7 +90,9 @@ def _first_stage(setting: Setting, clock: Clock, progress: Progress, start: Mode
     begin = None if start is None else start.first_stage
     for half in range(HALVES):
         progress.say(f"First stage, half {half + 1} of {HALVES}")
-        told = TrainOptions.model_validate({"fold": half, "folds": HALVES, "resume": True, **kept})
+        told = TrainOptions.model_validate(
+            {"fold": half, "folds": HALVES, "resume": True, "study": False, **kept}
+        )
         train_fold(learned_from, plan.first, run.path, told, Clock(), progress, start=begin)
     if resumed and plan.first.schedule.seconds is not None and not folder.checkpoint.exists():
         # what earlier sittings spent on it is gone, though nobody wrote it down

@@ -85,7 +85,9 @@ class Watch:
         self._stack.close()
         if self.tracker is not None:
             self.tracker.close()
-        if kind is None or issubclass(kind, KeyboardInterrupt):  # after an error the last good state stays
+        if kind is None:  # the model needs a quarter of the room: it may still find a place
+            self._keeper.attempt(self._folder.checkpoint, self._keeper.save)
+        elif issubclass(kind, KeyboardInterrupt):  # after an error the last good state stays
             self._keeper.save()
         self._draw()
 
