@@ -125,7 +125,7 @@ def _render(dataset: Dataset, report: CheckReport, views: list[CaseView], lang: 
         "w": words,
         "meaning": lambda name: meaning(name, lang),
         "name": report.dataset,
-        "root": dataset.root,
+        "root": dataset.root.absolute(),  # of a manifest it may be "."
         "lead": words["lead" if report.findings else "lead.ok"].format(n=count),
         "cards": [
             (words["cases"], len(report.cases), ""),
