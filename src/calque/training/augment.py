@@ -75,7 +75,7 @@ def _sampling_grid(warp: Matrix, patch: Shape, region: tuple[int, ...]) -> Tenso
 
 def _warp_labels(labels: Tensor, grid: Tensor) -> Tensor:
     """Interpolate each class's indicator linearly and take the largest: smooth borders, no invented class."""
-    present = torch.unique(labels)
+    present = torch.bincount(labels.flatten()).nonzero()[:, 0]  # sorting all voxels takes 20 times as long
     if len(present) > MAX_SMOOTH_CLASSES:
         moved = F.grid_sample(labels[None, None].float(), grid, mode="nearest", align_corners=True)
         return moved[0, 0].long()
@@ -84,7 +84,8 @@ def _warp_labels(labels: Tensor, grid: Tensor) -> Tensor:
     indicators = torch.stack([labels == value for value in present])[None].float()
     moved = F.grid_sample(indicators, grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0]
     inside = moved.sum(0) > 0.5
-    return torch.where(inside, present[moved.argmax(0)], 0)
+    # the first of the largest, as argmax, which takes 60 times as long along the first axis on a CPU
+    return torch.where(inside, present[moved.max(0).indices], 0)
 
 
 Transform = Callable[[Tensor, Augmentation, np.random.Generator], Tensor]
