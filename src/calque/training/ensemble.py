@@ -89,7 +89,7 @@ def _stages(setting: Setting) -> tuple[str, ...]:
     dice = ", ".join(f"{name} {mean:.2f}" for name, mean in (_mean_dice(scores) if scores else {}).items())
     words = (
         f"A cascade. Its first stage, at {spacing} mm, is the mean of {len(first.model.members)} networks, "
-        "each trained on a part of the patients; Dice of each on patients that it has not seen: "
+        "each trained on a part of the patients; on patients that it has not seen, each alone: "
     )
     return (words + (dice or "not measured"),)
 
