@@ -47,16 +47,17 @@ def thorax(small: bool = False, mirror: bool = False) -> dict[str, object]:
         found["nnU-Net, no mirroring"] = theirs = peers.nnunet_predict(
             python, results, scans, folder / "theirs", mirror=False
         )
-        for precision in ("bf16", "f32"):
-            asked = ["--mirror", "off", "--precision", precision, *cache]
-            found[f"Calque {precision}, first start, with its probe"] = peers.calque_predict(
-                model, scans, folder / f"first-{precision}", *asked
+        for precision, windows in (("bf16", "trained"), ("bf16", "fewest"), ("f32", "trained")):
+            asked = ["--mirror", "off", "--precision", precision, "--windows", windows, *cache]
+            way = f"{precision}, windows {windows}"
+            found[f"Calque {way}, first start, with its probe"] = peers.calque_predict(
+                model, scans, folder / f"first-{precision}-{windows}", *asked
             )
-            ours = peers.calque_predict(model, scans, folder / precision, *asked)
-            found[f"Calque {precision}, no mirroring"] = ours
-            found[f"times as fast, {precision}"] = round(theirs.seconds / ours.seconds, 2)
-            found[f"share of its memory, {precision}"] = round(ours.peak_mb / theirs.peak_mb, 3)
-            found[f"agreement, {precision}"] = peers.agreement(folder / "theirs", folder / precision)
+            ours = peers.calque_predict(model, scans, folder / f"{precision}-{windows}", *asked)
+            found[f"Calque {way}, no mirroring"] = ours
+            found[f"times as fast, {way}"] = round(theirs.seconds / ours.seconds, 2)
+            found[f"share of its memory, {way}"] = round(ours.peak_mb / theirs.peak_mb, 3)
+            found[f"agreement, {way}"] = peers.agreement(folder / "theirs", folder / f"{precision}-{windows}")
         if mirror:
             full = peers.nnunet_predict(python, results, scans, folder / "theirs8", mirror=True)
             ours = peers.calque_predict(model, scans, folder / "ours8", *cache, "--precision", "bf16")

@@ -65,6 +65,20 @@ def test_a_wrong_input_is_named(shape: tuple[int, ...]) -> None:
         network(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_windows_that_strides_do_not_divide_are_as_padded_ones_to_a_network_without_norms(kind: str) -> None:
+    network = build(config(kind)).eval()
+    for name, _ in list(network.named_modules()):
+        if name.endswith("norm"):
+            network.set_submodule(name, torch.nn.Identity())
+    x = torch.randn(1, 2, 4, 63, 67, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        cut, padded = network(x)[0], network(torch.nn.functional.pad(x, (0, 1, 0, 1)))[0]
+    assert cut.shape[2:] == x.shape[2:]
+    near = (..., slice(0, 32), slice(0, 32))  # beyond the reach of the far side
+    torch.testing.assert_close(cut[near], padded[near])
+
+
 def test_two_dimensional_networks_refuse_volumes() -> None:
     with pytest.raises(PlanError, match="z = 1"):
         build(config(dimensions=2))(torch.zeros(1, 2, 2, 8, 12))

@@ -9,6 +9,7 @@ from calque.geometry import Grid
 from calque.prediction import PredictOptions
 from calque.prediction.forecast import Load, fit_windows, forecast
 from calque.prediction.tiling import Tiling
+from calque.preparation.case import plan_placement
 
 from ..preparation.synthetic import make_plan
 
@@ -18,9 +19,8 @@ PLAN = make_plan(patch=(32, 32, 32))
 def of(slices: int = 400, mirror: str = "off", windows: int = 1, **options):
     grid = Grid.from_parts((slices, 128, 128), (1, 1, 1))
     tiling = Tiling(PLAN.patch, mirror=mirror)
-    return forecast(
-        grid, 2, PLAN, PredictOptions(**options), tiling, Load("torch", "f32", windows, 1, window_seconds=0.5)
-    )
+    load = Load("torch", "f32", windows, 1, window_seconds=0.5)
+    return forecast(plan_placement(grid, PLAN), 2, PLAN, PredictOptions(**options), tiling, load)
 
 
 def test_only_the_image_and_its_labels_grow_with_the_scan():

@@ -210,3 +210,21 @@ def test_windows_of_nothing_are_computed_once_and_change_nothing():
     constant = [window for window in seen if bool((window == window[0, 0, 0, 0, 0]).all())]
     assert len(constant) == 1
     assert len(seen) > 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=sizes, patch=patches, mirror=st.sampled_from(["off", "full"]))
+def test_means_of_bf16_are_held_in_two_bytes_and_nowhere_lost(shape, patch, mirror):
+    """Corners that only the foot of a Gaussian reaches are where sums of products would be nothing."""
+    array = np.random.default_rng(math.prod(shape)).normal(size=(2, *shape)).astype(np.float32)
+    tiling = Tiling(patch, mirror=mirror)
+    found = sliding_window(lambda x: blur(x).to(torch.bfloat16), array, 3, tiling)
+    np.testing.assert_allclose(found, reference(array, 3, tiling), rtol=0.02, atol=0.02)
+
+
+def test_half_precision_that_does_not_hold_a_value_is_an_error():
+    def run(windows: torch.Tensor) -> torch.Tensor:
+        return (blur(windows) + 1e5).to(torch.bfloat16)
+
+    with pytest.raises(ModelError, match="too large"):
+        sliding_window(run, np.ones((1, 8, 8, 8), np.float32), 3, Tiling((8, 8, 8)))

@@ -39,12 +39,20 @@ def import_model(
             help="Scans on which bf16 is compared with f32; noted in the model.",
         ),
     ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="A data set with labels that it was not trained on: are larger windows as good?",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite MODEL.")] = False,
     json: Json = None,
 ) -> None:
     """Make a Calque model of one that nnU-Net v2 trained; its pickles are read and not run.
 
-    With --check some scans are predicted in bf16 and f32, so that "predict" need not find out.
+    With --check some scans are predicted in bf16 and f32, so that "predict" need not find out. With --cases
+    scans with labels are predicted in windows as in training and in larger ones, which compute fewer voxels.
 
     [dim]Example: calque import nnunet nnUNetTrainer__nnUNetPlans__3d_fullres -o liver.calque[/dim]
     """
@@ -61,6 +69,8 @@ def import_model(
     model = import_nnunet(folder, folds=fold, checkpoint=checkpoint, configuration=configuration)
     if check:
         model = _checked(screen, model, check)
+    if cases:
+        model = _tried(screen, model, cases)
     model.save(output)
     _show(screen, model, output)
     screen.json({"model": output, "plan": model.plan, "card": model.card})
@@ -80,6 +90,29 @@ def _checked(screen: Screen, model: Model, scans: list[Path]) -> Model:
         f"{parity.cases} scans: {'admitted' if parity.admitted else 'not admitted'}"
     )
     return model.with_learned(model.card.learned.model_copy(update={"parity": (parity,)}))
+
+
+def _tried(screen: Screen, model: Model, data: Path) -> Model:
+    """The model, with a record of how good larger windows are."""
+    from calque.dataset import open_dataset
+    from calque.dataset.reading import read_mask, read_scan
+    from calque.prediction import learn_windows
+
+    dataset = open_dataset(data)
+    pairs = (
+        (read_scan(case.images, model.plan.channels), read_mask(case, model.plan.labels, dataset.rule))
+        for case in dataset.cases
+        if case.masks
+    )
+    trial = learn_windows(model.plan, model.networks(), pairs)
+    if trial is None:
+        screen.say("No scan has other windows than those of training, or the network takes no others")
+        return model
+    screen.say(
+        f"larger windows: Dice {trial.fewest:.4f}, with those of training {trial.trained:.4f}, "
+        f"{trial.cases} cases: {'admitted' if trial.admitted else 'not admitted'}"
+    )
+    return model.with_learned(model.card.learned.model_copy(update={"windows": trial}))
 
 
 def _show(screen: Screen, model: Model, output: Path) -> None:

@@ -25,6 +25,14 @@ def show_engine(screen: Screen, predictor: Predictor) -> None:
             f"precision: bf16 gives {said}: Dice {parity.dice:.4f} to f32, "
             f"{100 * parity.same:.2f} % of voxels, {parity.cases} cases"
         )
+    trial = predictor.learned.windows
+    if predictor.windows == "fewest":
+        known = (
+            "not measured for this model"
+            if trial is None
+            else (f"Dice {trial.fewest:.4f}, with those of training {trial.trained:.4f}, {trial.cases} cases")
+        )
+        screen.say(f"windows: larger than in training, so that fewer voxels are computed ({known})")
 
 
 def show_forecast(screen: Screen, forecast: CohortForecast) -> None:

@@ -104,7 +104,9 @@ class ResidualBlock(nn.Module):
         self.nonlin2 = nn.LeakyReLU(ConvNorm.slope, inplace=True)
         shortcut: list[nn.Module] = []
         if stride != ONE:
-            shortcut.append(ops.pool(ops.size(stride), ops.size(stride)))  # type: ignore[arg-type]
+            size = ops.size(stride)
+            # as many as the strided convolution beside it gives, where the stride does not divide the size
+            shortcut.append(ops.pool(size, size, ceil_mode=True))  # type: ignore[arg-type]
         if inputs != outputs:
             shortcut.append(ConvNorm(ops, channels, ONE, activate=False, bias=False))
         self.skip = nn.Sequential(*shortcut)

@@ -95,9 +95,19 @@ class Decoder(nn.Module):
         """What the heads see, coarsest first."""
         x, found = features[-1], []
         for k, (up, stage) in enumerate(zip(self.transpconvs, self.stages, strict=True)):
-            x = stage(torch.cat((up(x), features[-2 - k]), 1))
+            skip = features[-2 - k]
+            x = stage(torch.cat((_cut(up(x), skip), skip), 1))
             found.append(x)
         return found
+
+
+def _cut(grown: Tensor, skip: Tensor) -> Tensor:
+    """Upsampled features without what lies beyond the skip connection's end."""
+    if grown.shape[2:] == skip.shape[2:]:
+        return grown
+    for axis in range(2, skip.ndim):
+        grown = grown.narrow(axis, 0, skip.shape[axis])
+    return grown
 
 
 ENCODERS: dict[str, type[PlainEncoder] | type[ResidualEncoder]] = {
@@ -110,6 +120,8 @@ class UNet(nn.Module):
     """(b, c, z, y, x) -> list of logits (b, k, z, y, x), finest first.
 
     The list has one entry per decoder stage in training mode with deep supervision, else one entry.
+    In eval mode the size need not be a multiple of the strides: each stage halves upwards, and the decoder
+    cuts what it grew too much. Zeros around a window do the same from its far side.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -146,7 +158,7 @@ class UNet(nn.Module):
 
     def _check(self, x: Tensor) -> None:
         divisor = self.config.divisor
-        wrong_size = any(n % d for n, d in zip(x.shape[2:], divisor, strict=True))
+        wrong_size = self.training and any(n % d for n, d in zip(x.shape[2:], divisor, strict=True))
         single = self.config.dimensions == 2 and self.config.slices == 1
         if x.shape[1] != self.config.given or wrong_size or (single and x.shape[2] != 1):
             raise PlanError(

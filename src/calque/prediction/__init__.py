@@ -1,8 +1,16 @@
 """Sliding windows, engines, the way back to the image's own grid, files and folders."""
 
 from calque.prediction.cohort import CohortResult, Done, Failure, predict, predict_many
-from calque.prediction.learn import learn, measure_parity
-from calque.prediction.learned import Calibration, Learned, MirrorTrial, Parity, Step, merge_learned
+from calque.prediction.learn import learn, learn_windows, measure_parity
+from calque.prediction.learned import (
+    Calibration,
+    Learned,
+    MirrorTrial,
+    Parity,
+    Step,
+    WindowTrial,
+    merge_learned,
+)
 from calque.prediction.options import PredictOptions
 from calque.prediction.postprocess import apply_steps, learn_postprocessing
 from calque.prediction.predictor import Predictor
@@ -27,10 +35,12 @@ __all__ = [
     "Slab",
     "Step",
     "Tiling",
+    "WindowTrial",
     "apply_steps",
     "find_scans",
     "learn",
     "learn_postprocessing",
+    "learn_windows",
     "measure_parity",
     "merge_learned",
     "predict",

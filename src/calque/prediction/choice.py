@@ -17,9 +17,11 @@ from calque.errors import ReadError
 from calque.io import write_text_atomic
 from calque.planning.machine import find_machine
 from calque.prediction.engines import Engine, EngineOptions, available_engines, make_engine
+from calque.prediction.openvino_convert import FORM
 from calque.prediction.options import Precision
 from calque.value import Value
 
+_WORTH = 1.15  # times: what a second window at a time must gain, for it takes as much memory again
 _QUICK = 1.0  # seconds: a first run below that is repeated, for it is mostly warming up
 
 
@@ -87,7 +89,9 @@ def choose_engine(
         best = min(seconds.values(), default=float("inf"))
         spent = time_window(make_engine(engine, networks, told), shape, best)
         seconds[_name(engine, precision, streams)] = round(spent, 4)
-    at = min(range(len(candidates)), key=lambda k: list(seconds.values())[k])
+    pairs = zip(seconds.values(), candidates, strict=True)
+    weighed = [s * (_WORTH if streams > 1 else 1.0) for s, (_, streams) in pairs]
+    at = weighed.index(min(weighed))
     engine, streams = candidates[at]
     reason = "the fastest of " + ", ".join(f"{n} {s:.3g} s a window" for n, s in seconds.items())
     if name == "auto" and "openvino" not in names and not torch.cuda.is_available():
@@ -134,4 +138,4 @@ def _openvino_version() -> str:
         return ""
     from importlib.metadata import version
 
-    return version("openvino")
+    return f"{version('openvino')}, {FORM}"

@@ -208,7 +208,10 @@ class _Books:
 
     def _entry(self, scan: Scan) -> Entry:
         if scan.id not in self._wanted:
-            facts = (self.extras.key, self._predictor.learned)
+            predictor = self._predictor
+            facts: tuple[object, ...] = (self.extras.key, predictor.learned)
+            if predictor.windows == "fewest":  # whose size the limit decides
+                facts += (predictor.options.memory,)
             self._wanted[scan.id] = Entry(
                 case=scan.id,
                 inputs=hash_files(scan.paths),

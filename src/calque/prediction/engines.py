@@ -11,9 +11,12 @@ import torch
 from torch import nn
 
 from calque.errors import InputError, ModelError
+from calque.geometry import Shape
+from calque.nets import NetworkConfig, is_unet
 from calque.planning.machine import fast_bf16, find_machine
 from calque.prediction.last_layer import Ensemble, LastLayer, last_layer_of
-from calque.prediction.openvino_engine import OpenVINOEngine, openvino_is_there
+from calque.prediction.openvino_convert import openvino_is_there
+from calque.prediction.openvino_engine import OpenVINOEngine
 from calque.prediction.options import Precision
 
 
@@ -31,7 +34,9 @@ class Engine(Protocol):
     last: LastLayer | None
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
-        """Mean logits (b, k, z, y, x) of all networks, float32, on the CPU, of windows (b, c, z, y, x).
+        """Mean logits (b, k, z, y, x) of all networks on the CPU, of windows (b, c, z, y, x).
+
+        They are float32, or bfloat16 where that is what was computed.
 
         With `last` (b, f, z, y, x): features, those of each network after those of the one before.
         They may be overwritten by the next call.
@@ -50,6 +55,8 @@ class EngineOptions:
         cache: a folder for networks made ready, so that the second start is quick; None: nothing is kept.
         key: names the networks in the cache; None: made from their weights.
         split: whether the last layer is left to `Engine.last`.
+        divisor: of networks that take windows of any size (`any_window`), so that one conversion serves them
+            all; None: each size by itself.
     """
 
     precision: Literal["auto", "bf16", "f32"] = "auto"
@@ -58,6 +65,12 @@ class EngineOptions:
     cache: Path | None = None
     key: str | None = None
     split: bool = False
+    divisor: Shape | None = None
+
+
+def any_window(config: NetworkConfig) -> Shape | None:
+    """The divisor of networks that take windows of any size: U-Nets of volumes or single slices."""
+    return config.divisor if is_unet(config) and config.slices == 1 else None
 
 
 class TorchEngine:
@@ -93,6 +106,7 @@ def _openvino(networks: Sequence[nn.Module], options: EngineOptions) -> Engine:
         cache=options.cache,
         key=options.key,
         split=options.split,
+        divisor=options.divisor,
     )
 
 

@@ -16,7 +16,7 @@ from calque.errors import InputError, MissingExtraError
 from calque.io.atomic import atomic_path
 from calque.planning import Plan
 from calque.prediction.last_layer import Ensemble
-from calque.prediction.openvino_engine import convert, load_openvino
+from calque.prediction.openvino_convert import convert, load_openvino
 from calque.value import Value
 
 Target = Literal["onnx", "openvino"]

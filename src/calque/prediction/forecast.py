@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from calque.errors import ResourceError
-from calque.geometry import Grid
+from calque.geometry import Shape
 from calque.planning import Plan
 from calque.planning.cost import layers
 from calque.prediction import decide, restore, scratch, windows
@@ -15,7 +15,7 @@ from calque.prediction.last_layer import carried
 from calque.prediction.options import Precision, PredictOptions
 from calque.prediction.tiling import Tiling, window_starts
 from calque.preparation import rows
-from calque.preparation.case import plan_placement
+from calque.preparation.model import Placement
 from calque.value import Value
 
 _PROCESS = 550_000_000  # Python with torch and OpenVINO, before anything is read
@@ -37,7 +37,7 @@ class Load:
         precision: of convolutions.
         windows: per call.
         members: networks of the ensemble.
-        window_seconds: per window and mirroring, all members together; None: not known.
+        window_seconds: per window of training and mirroring, all members together; None: not known.
     """
 
     engine: str
@@ -45,6 +45,11 @@ class Load:
     windows: int
     members: int
     window_seconds: float | None = None
+
+    @property
+    def logit_bytes(self) -> int:
+        """Of one logit or feature, as engines hand it over and as it is held."""
+        return 2 if (self.engine, self.precision) == ("openvino", "bf16") else 4
 
 
 class PredictionForecast(Value):
@@ -56,6 +61,7 @@ class PredictionForecast(Value):
         windows: windows and mirrorings that the network computes.
         seconds: wall-clock time; None where the engine was not timed.
         windows_per_call: side by side.
+        window: voxels (z, y, x) of each.
         disk_bytes: of files in which probabilities and entropy are made.
     """
 
@@ -64,40 +70,41 @@ class PredictionForecast(Value):
     windows: int
     seconds: float | None
     windows_per_call: int
+    window: Shape
     disk_bytes: int = 0
 
 
 def forecast(
-    grid: Grid, voxel_bytes: int, plan: Plan, options: PredictOptions, tiling: Tiling, load: Load
+    placement: Placement, voxel_bytes: int, plan: Plan, options: PredictOptions, tiling: Tiling, load: Load
 ) -> PredictionForecast:
-    """Memory and time for an image on `grid`.
+    """Memory and time for an image.
 
     Args:
-        grid: of the image.
+        placement: of the image.
         voxel_bytes: of one voxel, all channels together.
         plan: of the model.
         options: what is returned besides labels.
         tiling: windows and mirroring; its axis is chosen here.
         load: engine, precision, windows per call.
     """
-    placement = plan_placement(grid, plan)
-    shape, outputs = placement.prepared.shape, plan.network.outputs
-    held = 4 * (
-        carried(plan.network, load.members, load.precision, options.confidence) or outputs
-    )  # bytes of a voxel, until a label is decided
+    grid, shape, outputs = placement.original, placement.prepared.shape, plan.network.outputs
+    channels = carried(plan.network, load.members, load.precision, options.confidence) or outputs
+    held = load.logit_bytes * channels  # bytes of a voxel, until a label is decided
+    patch = tiling.patch
     axis = rows.stream_axis(shape, plan.patch)
-    z, y, x = (max(n, p) for n, p in zip(shape, plan.patch, strict=True))
+    z, y, x = (max(n, p) for n, p in zip(shape, patch, strict=True))
     padded = (z, y, x)
     plane = prod(padded) // padded[axis]
-    starts = window_starts(padded, plan.patch, tiling.overlap)
+    starts = window_starts(padded, patch, tiling.overlap)
     count = prod(len(s) for s in starts)
     per_plane = count // len(starts[axis])
     together = -(-load.windows // per_plane)
     tops = starts[axis]
     span = max(tops[min(k + together, len(tops)) - 1] - tops[k] for k in range(0, len(tops), together))
-    span += plan.patch[axis]
-    logits = held * prod(plan.patch)
-    weights = sum(i * o * k for i, o, k, _ in layers(plan.network, plan.patch)) * load.members
+    span += patch[axis]
+    logits = held * prod(patch)
+    several = count > 1 or tiling.mirror == "full"
+    weights = sum(i * o * k for i, o, k, _ in layers(plan.network, patch)) * load.members
     row = 4 * placement.reoriented.voxels // placement.reoriented.shape[axis]
     pixels = prod(placement.box.shape) // placement.box.shape[axis]
     dense = options.probabilities or options.entropy
@@ -107,11 +114,12 @@ def forecast(
         "image": grid.voxels * voxel_bytes,
         "labels": grid.voxels * plan.labels.dtype.itemsize * (1 if plan.first is None else 2),
         "rows": _ROW_COPIES * (rows.CHUNK_BYTES + _REACH * row) + 3 * 4 * plan.network.given * plane * span,
-        "slab": held * plane * span,
-        "finished": _GIVEN_COPIES[dense] * min(max(windows.CHUNK_BYTES, held * plane), held * plane * span),
+        "slab": (held + 4) * plane * span if several else 0,  # and the weights that were added up
+        "finished": _GIVEN_COPIES[dense]
+        * min(max(windows.CHUNK_BYTES, 4 * channels * plane), 4 * channels * plane * span),
         "resampled": _resampled(outputs, pixels, grid.voxels) if dense else _decided(outputs, plane, pixels),
         # OpenVINO holds logits in its own layout and in ours; calls of several windows gather them once more
-        "windows": load.windows * _window_bytes(plan, load)
+        "windows": load.windows * _window_bytes(plan, patch, load)
         + (2 + (load.windows > 1)) * load.windows * logits,
         "window of nothing": logits if logits <= windows.MEMO_BYTES else 0,
     }
@@ -120,13 +128,15 @@ def forecast(
     # files are written a few pages at a time; entropy is read from them as float32, to be written
     held_soft = min(soft, scratch.PAGE_BYTES) + 4 * grid.voxels * options.entropy if disk else soft
     pieces["asked for"] = held_soft + grid.voxels * options.confidence
+    seconds = (load.window_seconds or 0.0) * prod(patch) / prod(plan.patch)
     runs = count * (len(tiling.flips(0)) if tiling.mirror == "full" else 1)
     return PredictionForecast(
         memory_bytes=round(sum(pieces.values()) * _SLACK),
         parts=pieces,
         windows=runs,
-        seconds=None if load.window_seconds is None else runs * load.window_seconds + _rest(grid, outputs),
+        seconds=None if load.window_seconds is None else runs * seconds + _rest(grid.voxels, outputs),
         windows_per_call=load.windows,
+        window=patch,
         disk_bytes=disk,
     )
 
@@ -155,29 +165,32 @@ def _decided(outputs: int, plane: int, pixels: int) -> int:
     return 3 * 4 * outputs * plane + _PIXEL * pixels + 3 * 4 * outputs * min(decide.PIXELS, pixels)
 
 
-def _rest(grid: Grid, outputs: int) -> float:
+def _rest(voxels: int, outputs: int) -> float:
     """Seconds of reading, resampling and writing: about 8 ns a voxel and class, measured on two cores."""
-    return 2.0 + 8e-9 * grid.voxels * outputs + 3e-8 * grid.voxels
+    return 2.0 + 8e-9 * voxels * outputs + 3e-8 * voxels
 
 
-def _window_bytes(plan: Plan, load: Load) -> int:
-    """Activations of one window: skip connections, and the largest layer's input and output.
+def _window_bytes(plan: Plan, patch: Shape, load: Load) -> int:
+    """Activations of one window: skip connections, and what the largest layer needs besides.
 
-    torch holds these twice over: it joins tensors, and normalises them, into new ones.
+    OpenVINO joins no features (`openvino_convert`): beside the skip connection lie what was upsampled and
+    what comes out. torch joins them, and normalises, into new tensors.
 
     The logits are not among them.
     """
     config, size = plan.network, _BYTES[load.precision]
-    voxels = float(prod(plan.patch))
-    kept = 0.0
+    voxels = float(prod(patch))
+    kept = widest = 0.0
     for features, stride in zip(config.features, config.strides, strict=True):
         voxels /= prod(stride)
         kept += features * voxels
+        widest = max(widest, features * voxels)
+    if load.engine == "openvino":
+        return round((kept + 2 * widest) * size)
     largest = max(
-        (inputs + min(outputs, max(config.features))) * n
-        for inputs, outputs, _, n in layers(config, plan.patch)
+        (inputs + min(outputs, max(config.features))) * n for inputs, outputs, _, n in layers(config, patch)
     )
-    return round((kept + (1 if load.engine == "openvino" else 2) * largest) * size)
+    return round((kept + 2 * largest) * size)
 
 
 def fit_windows(

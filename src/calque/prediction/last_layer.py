@@ -40,7 +40,7 @@ class LastLayer:
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """(f, ...) to logits (k, ...)."""
-        flat = torch.addmm(self.bias[:, None], self.weight, features.flatten(1))
+        flat = torch.addmm(self.bias[:, None], self.weight, features.flatten(1).float())
         return flat.reshape(-1, *features.shape[1:])
 
     def apart(self, features: torch.Tensor) -> Iterator[tuple[torch.Tensor, LastLayer]]:

@@ -15,11 +15,12 @@ from torch import nn
 from calque.image import Image, LabelMap
 from calque.planning import Plan
 from calque.prediction.calibrate import Confidences
-from calque.prediction.learned import Calibration, Learned, MirrorTrial, Parity
+from calque.prediction.learned import Calibration, Learned, MirrorTrial, Parity, WindowTrial
 from calque.prediction.options import MirrorMode, Precision, PredictOptions
 from calque.prediction.parity import compare
 from calque.prediction.postprocess import learn_postprocessing
 from calque.prediction.predictor import Predictor
+from calque.preparation.case import plan_placement
 
 Case = tuple[Image, LabelMap]
 """A scan and its true labels."""
@@ -39,7 +40,8 @@ def learn(
     """Everything that validation cases can tell: parity, mirroring, postprocessing, calibration.
 
     The network runs on a case once for each of "off" and "interleaved", as often as there are mirrorings for
-    "full", once more for calibration, and twice more on the first three cases for parity.
+    "full", once more for calibration, once with larger windows where there are any, and twice more on the
+    first three cases for parity.
 
     Args:
         plan: of the networks.
@@ -56,6 +58,7 @@ def learn(
     return Learned(
         parity=study.parity(),
         mirror=study.trials() if len(modes) > 1 else (),
+        windows=study.windows.trial(),
         postprocessing=steps,
         calibration=study.calibration(),
     )
@@ -92,9 +95,79 @@ class _Maker:
 
     def __call__(self, precision: str, mirror: MirrorMode, *, apart: bool = False) -> Predictor:
         """`apart`: folds of an ensemble can be told apart."""
-        changes = {"precision": precision, "mirror": mirror, "postprocess": False}
+        changes = {"precision": precision, "mirror": mirror, "postprocess": False, "windows": "trained"}
         changes |= {"confidence": True} if apart else {}
         return Predictor(self.plan, self.networks, self.options.model_copy(update=changes), first=self.first)
+
+
+def learn_windows(
+    plan: Plan,
+    networks: Sequence[nn.Module],
+    cases: Iterable[Case],
+    options: PredictOptions | None = None,
+    first: Predictor | None = None,
+) -> WindowTrial | None:
+    """Whether larger windows are as good as those of training, without mirroring.
+
+    Args:
+        plan: of the networks.
+        networks: an ensemble.
+        cases: that it was not trained on; they are gone through once.
+        options: engine, precision and cache.
+        first: the stage before, of a cascade.
+
+    Returns:
+        None where no case has other windows, or the network takes no others.
+    """
+    trained = _Maker(plan, networks, options or PredictOptions(), first)("auto", "off")
+    found = _Windows(trained)
+    for image, truth in cases:
+        if found.differ(image):
+            found.look(image, truth, trained(image).label_map)
+    return found.trial()
+
+
+class _Windows:
+    """Dice with larger windows beside that with those of training.
+
+    Args:
+        trained: predicts with these.
+    """
+
+    def __init__(self, trained: Predictor) -> None:
+        self._trained, self._fewest = trained, trained.with_windows("fewest")
+        self._dice: list[tuple[float, float]] = []
+
+    def differ(self, image: Image) -> bool:
+        """Whether an image has other windows."""
+        if self._fewest is None:
+            return False
+        shape = plan_placement(image.grid, self._trained.plan).prepared.shape
+        return self._fewest.window_shapes(shape)[0] != self._trained.plan.patch
+
+    def look(self, image: Image, truth: LabelMap, guess: LabelMap) -> None:
+        """Note one case whose windows differ.
+
+        Args:
+            image: the case.
+            truth: its labels.
+            guess: with windows of training.
+        """
+        if self._fewest is None:
+            return
+        self._fewest.engine = self._trained.engine
+        large, usual = case_dice(self._fewest(image).label_map, truth), case_dice(guess, truth)
+        if large and usual:  # nothing to be found says nothing
+            self._dice.append((float(np.mean(usual)), float(np.mean(large))))
+
+    def trial(self) -> WindowTrial | None:
+        """What was found."""
+        if not self._dice:
+            return None
+        usual, large = np.mean(self._dice, axis=0)
+        return WindowTrial(
+            trained=round(float(usual), 5), fewest=round(float(large), 5), cases=len(self._dice)
+        )
 
 
 class _Study:
@@ -109,6 +182,8 @@ class _Study:
             predictor.engine = engine  # one for all: it is made ready once
         self._others = {p: maker(p, "off") for p in ("bf16", "f32")}
         self._others[settled].engine = engine
+        self._plain = self._modes[modes[0]] if modes[0] == "off" else self._others[settled]
+        self.windows = _Windows(self._plain)
         self._same: list[tuple[NDArray[np.integer], NDArray[np.integer]]] = []
         self._dice: dict[MirrorMode, list[float]] = {mode: [] for mode in modes}
         self._confidence = Confidences()
@@ -120,6 +195,9 @@ class _Study:
             found = {mode: predictor(image).label_map for mode, predictor in self._modes.items()}
             for mode, guess in found.items():
                 self._dice[mode] += case_dice(guess, truth)
+            if self.windows.differ(image):
+                plain = found["off"] if "off" in found else self._plain(image).label_map
+                self.windows.look(image, truth, plain)
             if len(self._same) < _PARITY_CASES:
                 low, high = (self._others[p](image).label_map.array for p in ("bf16", "f32"))
                 self._same.append((low, high))

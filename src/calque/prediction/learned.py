@@ -14,6 +14,11 @@ from calque.value import Value
 TOLERANCE = 0.998
 """Dice between a precision and f32 from which on it may stand in for f32."""
 
+WINDOW_TOLERANCE = 0.002
+"""Validation Dice that larger windows may lose."""
+
+_FEWEST_CASES = 3  # one may be lucky
+
 
 class Parity(Value):
     """How far labels in a lower precision are those in f32, on real cases.
@@ -50,6 +55,25 @@ class MirrorTrial(Value):
     mode: MirrorMode
     dice: float = Field(ge=0, le=1)
     runs: PositiveInt
+
+
+class WindowTrial(Value):
+    """Validation Dice with windows of training, and with those that compute the fewest voxels.
+
+    Args:
+        trained: mean over cases and classes.
+        fewest: of the same cases.
+        cases: in which the windows differed.
+    """
+
+    trained: float = Field(ge=0, le=1)
+    fewest: float = Field(ge=0, le=1)
+    cases: PositiveInt
+
+    @property
+    def admitted(self) -> bool:
+        """Whether "auto" may choose the larger windows."""
+        return self.cases >= _FEWEST_CASES and self.fewest >= self.trained - WINDOW_TOLERANCE
 
 
 class Step(Value):
@@ -137,12 +161,14 @@ class Learned(Value):
     Args:
         parity: of lower precisions.
         mirror: ways of mirroring that were tried.
+        windows: whether larger windows than those of training were as good.
         postprocessing: steps in the order in which they are applied.
         calibration: of confidence.
     """
 
     parity: tuple[Parity, ...] = ()
     mirror: tuple[MirrorTrial, ...] = ()
+    windows: WindowTrial | None = None
     postprocessing: tuple[Step, ...] = ()
     calibration: Calibration | None = None
 
@@ -167,8 +193,9 @@ _WORTH_IT = 0.002  # of Dice: eight times the work must give more than that
 def merge_learned(parts: Sequence[Learned]) -> Learned:
     """What folds that become an ensemble know together.
 
-    Parity of all is kept, of which the worst counts; Dice of mirrorings is averaged where every fold tried
-    them; postprocessing stays where every fold wants it, with the smallest size; calibration is averaged.
+    Parity of all is kept, of which the worst counts; Dice of mirrorings and of windows is averaged where
+    every fold tried them; postprocessing stays where every fold wants it, with the smallest size; calibration
+    is averaged.
     """
     modes = [{t.mode: t for t in part.mirror} for part in parts]
     shared = [m for m in modes[0] if all(m in other for other in modes)]
@@ -195,6 +222,18 @@ def merge_learned(parts: Sequence[Learned]) -> Learned:
     return Learned(
         parity=tuple(p for part in parts for p in part.parity),
         mirror=mirror,
+        windows=_merged_windows([part.windows for part in parts]),
         postprocessing=tuple(steps),
         calibration=calibration,
+    )
+
+
+def _merged_windows(parts: Sequence[WindowTrial | None]) -> WindowTrial | None:
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
+        return None
+    return WindowTrial(
+        trained=sum(t.trained for t in found) / len(found),
+        fewest=sum(t.fewest for t in found) / len(found),
+        cases=sum(t.cases for t in found),
     )

@@ -1,57 +1,32 @@
 """OpenVINO: the engine for processors.
 
-A network is converted once for each shape of window, as OpenVINO's intermediate representation, and kept in
-the cache. The precision is always stated: where the processor has AMX, OpenVINO would choose bf16 by itself.
+A network is converted once, as OpenVINO's intermediate representation, and kept in the cache; U-Nets for
+windows of any size, others for each. The precision is always stated: where the processor has AMX, OpenVINO
+would choose bf16 by itself.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import logging
-import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from calque.errors import MissingExtraError, ModelError
-from calque.io.atomic import atomic_path
-from calque.prediction.last_layer import Ensemble, last_layer_of
+from calque.geometry import Shape
+from calque.prediction.last_layer import last_layer_of
+from calque.prediction.openvino_convert import EXTRA, FILE, FORM, convert, load_openvino, save_converted
 from calque.prediction.options import Precision
 
 if TYPE_CHECKING:
     import openvino
 
-EXTRA = "openvino"
-
-_FILE = "network.xml"
-_TELEMETRY = "openvino_telemetry"
-
-
-def openvino_is_there() -> bool:
-    """Whether OpenVINO is installed; it is not imported."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def load_openvino() -> Any:
-    """The module, with its telemetry left out: it would report each conversion over the network.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    if "openvino" not in sys.modules:
-        sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]  # OpenVINO then takes its own stub
-    try:
-        import openvino
-    except ImportError:
-        raise MissingExtraError("openvino", EXTRA) from None
-    return openvino
+_READY = 2  # shapes of window that are kept compiled: each takes the memory of its activations
 
 
 def digest(networks: Sequence[nn.Module]) -> str:
@@ -63,45 +38,6 @@ def digest(networks: Sequence[nn.Module]) -> str:
             found.update(name.encode())
             found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
-
-
-def convert(networks: Sequence[nn.Module], shape: tuple[int, ...], split: bool = False) -> Any:
-    """OpenVINO's form of the ensemble, for windows of exactly `shape` (b, c, z, y, x).
-
-    Args:
-        networks: an ensemble.
-        shape: of the windows.
-        split: whether the last layer is left out.
-
-    Raises:
-        ModelError: a layer that OpenVINO does not know.
-    """
-    openvino = load_openvino()
-    ensemble, example = Ensemble(networks, split).cpu().eval(), torch.zeros(shape)
-    level = logging.root.level
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of torch's and OpenVINO's own making
-        logging.root.setLevel(logging.ERROR)
-        try:
-            model = openvino.convert_model(torch.export.export(ensemble, (example,)), input=list(shape))
-        except (RuntimeError, NotImplementedError) as problem:
-            raise ModelError(
-                "OpenVINO cannot take this network", got=str(problem)[:500], fix="use --engine torch"
-            ) from problem
-        finally:
-            logging.root.setLevel(level)
-    model.inputs[0].get_tensor().set_names({"windows"})
-    model.outputs[0].get_tensor().set_names({"logits"})
-    return model
-
-
-def save_converted(model: Any, folder: Path) -> Path:
-    """Write `network.xml` and `network.bin` into `folder`, whole or not at all, in full precision."""
-    openvino = load_openvino()
-    with atomic_path(folder) as aside:
-        aside.mkdir()
-        openvino.save_model(model, aside / _FILE, compress_to_fp16=False)
-    return folder / _FILE
 
 
 def _ignore(request: openvino.InferRequest, number: object) -> None:
@@ -118,6 +54,7 @@ class OpenVINOEngine:
         cache: folder, or None.
         key: names the networks in the cache.
         split: whether the last layer is left to `last`.
+        divisor: of a network that takes windows of any size: torch takes multiples of this (z, y, x).
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
@@ -125,7 +62,7 @@ class OpenVINOEngine:
 
     name = "openvino"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what `EngineOptions` says, to the one engine that caches)
         self,
         networks: Sequence[nn.Module],
         precision: Precision,
@@ -134,13 +71,15 @@ class OpenVINOEngine:
         cache: Path | None = None,
         key: str | None = None,
         split: bool = False,
+        divisor: Shape | None = None,
     ) -> None:
         self._openvino = load_openvino()
         self._networks = networks
         self.precision, self.streams = precision, streams
         self.last = last_layer_of(networks) if split else None
-        self._cache, self._key, self._split = cache, key, split
+        self._cache, self._key, self._split, self._divisor = cache, key, split, divisor
         self._ready: dict[tuple[int, ...], openvino.AsyncInferQueue] = {}
+        self._converted: dict[tuple[int, ...] | None, Any] = {}
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """See `Engine`; one window a request, as many requests at once as there are streams."""
@@ -152,9 +91,9 @@ class OpenVINOEngine:
             queue.set_callback(_ignore)
             request = queue[0]
             request.infer([arrays])
-            return torch.from_numpy(request.get_output_tensor().data)
-        first = tuple(queue[0].get_output_tensor().shape[1:])
-        result = np.empty((len(arrays), *first), np.float32)
+            return _as_torch(request.get_output_tensor().data)
+        first = queue[0].get_output_tensor().data
+        result = np.empty((len(arrays), *first.shape[1:]), first.dtype)
 
         def keep(request: openvino.InferRequest, number: int) -> None:
             result[number] = request.get_output_tensor().data[0]
@@ -163,10 +102,12 @@ class OpenVINOEngine:
         for number in range(len(arrays)):
             queue.start_async([arrays[number : number + 1]], userdata=number)
         queue.wait_all()
-        return torch.from_numpy(result)
+        return _as_torch(result)
 
     def _queue(self, shape: tuple[int, ...]) -> Any:
         if shape not in self._ready:
+            while len(self._ready) >= _READY:
+                self._ready.pop(next(iter(self._ready)))
             settings = {
                 "INFERENCE_PRECISION_HINT": self.precision,
                 "NUM_STREAMS": str(self.streams),
@@ -177,12 +118,42 @@ class OpenVINOEngine:
         return self._ready[shape]
 
     def _model(self, shape: tuple[int, ...]) -> Any:
-        """The converted network, or where the cache holds it."""
+        """The network for windows of `shape`; in bf16 its results come as they are computed."""
         if self._cache is None:
-            return convert(self._networks, shape, self._split)
+            name = shape if self._divisor is None else None
+            if name not in self._converted:
+                self._converted[name] = convert(self._networks, self._exported(shape), self._split)
+            model = self._converted[name].clone()
+        else:
+            model = self._openvino.Core().read_model(self._kept(self._cache, self._exported(shape)))
+        if tuple(model.inputs[0].shape) != shape:
+            model.reshape(list(shape))
+        if self.precision == "bf16":
+            steps = self._openvino.preprocess.PrePostProcessor(model)
+            steps.output().tensor().set_element_type(self._openvino.Type.bf16)
+            model = steps.build()
+        return model
+
+    def _exported(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that torch exports."""
+        if self._divisor is None:
+            return shape
+        return (*shape[:2], *(-(-n // d) * d for n, d in zip(shape[2:], self._divisor, strict=True)))
+
+    def _kept(self, cache: Path, shape: tuple[int, ...]) -> Path:
+        """Where the cache holds the converted network; where any window will do, its shape is no matter."""
         self._key = self._key or digest(self._networks)
-        parts = json.dumps([self._key, shape, self._split, self._openvino.__version__, torch.__version__])
-        folder = self._cache / EXTRA / hashlib.sha256(parts.encode()).hexdigest()[:32]
-        if not (folder / _FILE).is_file():
+        fixed = shape if self._divisor is None else shape[1]
+        versions = [FORM, self._openvino.__version__, torch.__version__]
+        parts = json.dumps([self._key, fixed, self._split, *versions])
+        folder = cache / EXTRA / hashlib.sha256(parts.encode()).hexdigest()[:32]
+        if not (folder / FILE).is_file():
             return save_converted(convert(self._networks, shape, self._split), folder)
-        return folder / _FILE
+        return folder / FILE
+
+
+def _as_torch(array: NDArray[np.floating]) -> torch.Tensor:
+    """OpenVINO hands bf16 over as float16, numpy's only type of two bytes."""
+    if array.dtype == np.float16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

@@ -11,6 +11,7 @@ from calque.value import Value
 
 MirrorMode = Literal["off", "interleaved", "full"]
 Precision = Literal["bf16", "f32"]
+WindowMode = Literal["trained", "fewest"]
 
 
 class PredictOptions(Value):
@@ -21,6 +22,9 @@ class PredictOptions(Value):
             "full" averages all mirrorings of every window; "auto" is what was best on the model's validation
             cases, or else "interleaved".
         overlap: share of a window that the next one covers too.
+        windows: "trained" are of the size that the network saw in training; "fewest" are larger ones that
+            compute the fewest voxels, which moves instance norms; "auto" takes these where validation cases
+            did not lose by it (`Learned.windows`).
         engine: a key of `calque.prediction.engines.ENGINES`, or "auto".
         precision: of convolutions; "auto" is bf16 where the processor computes in it and the model was seen
             to give the same labels, else f32.
@@ -37,6 +41,7 @@ class PredictOptions(Value):
 
     mirror: Literal["auto", "off", "interleaved", "full"] = "auto"
     overlap: float = Field(default=0.5, ge=0, lt=1)
+    windows: Literal["auto", "trained", "fewest"] = "auto"
     engine: str = "auto"
     precision: Literal["auto", "bf16", "f32"] = "auto"
     probabilities: bool = False

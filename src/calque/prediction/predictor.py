@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch import nn
 
 from calque.errors import ModelError
-from calque.geometry import Grid
+from calque.geometry import Grid, Shape
 from calque.image import Image, LabelMap
 from calque.ops.resample import Orders
 from calque.planning import Plan
@@ -19,22 +19,26 @@ from calque.prediction.confidence import Agreement, unlike_training
 from calque.prediction.engines import (
     Engine,
     EngineOptions,
+    any_window,
     available_engines,
     make_engine,
     require_known,
 )
-from calque.prediction.forecast import Load, PredictionForecast, after, fit_windows, forecast, require_fits
+from calque.prediction.forecast import Load, PredictionForecast, after, fit_windows, forecast
 from calque.prediction.last_layer import carried
 from calque.prediction.learned import Learned, Parity
 from calque.prediction.openvino_engine import digest
-from calque.prediction.options import Precision, PredictOptions
+from calque.prediction.options import Precision, PredictOptions, WindowMode
 from calque.prediction.parity import quick_parity, remembered
 from calque.prediction.postprocess import apply_steps
 from calque.prediction.restore import Wanted, restore
 from calque.prediction.result import Prediction, Seconds
 from calque.prediction.scratch import Scratch
 from calque.prediction.tiling import Tiling
+from calque.prediction.window_choice import larger_windows, settled_windows
 from calque.prediction.windows import Slab, slabs
+from calque.preparation.case import plan_placement
+from calque.preparation.model import Placement
 from calque.preparation.rows import PreparedRows
 from calque.preparation.thickness import spline_orders
 
@@ -51,7 +55,7 @@ class Predictor:
         key: names the networks in caches; None: made from their weights where it is needed.
 
     Raises:
-        InputError: there is no such engine.
+        InputError: there is no such engine, or the network takes no larger windows.
         ModelError: no network was given, or no stage before where the plan has one.
     """
 
@@ -76,6 +80,7 @@ class Predictor:
         if (first is None) != (plan.first is None):
             raise ModelError("A cascade predicts with both of its stages", got="one of them")
         self.first = first
+        self.windows = settled_windows(self.options.windows, plan.network, self.learned.windows)
         self.networks, self._key = networks, key
         self._engine: Engine | None = None
         self.tiling = Tiling(
@@ -141,8 +146,8 @@ class Predictor:
         rows = self._rows(image)
         if self._engine is None:
             self._make_ready(self._precision(rows))
-        expected = self.forecast(image.grid, image.array.itemsize * len(image.channels))
-        tiling = self.tiling_along(rows.axis, expected.windows_per_call)
+        expected = self.planned(rows.placement, image.array.itemsize * len(image.channels))
+        tiling = replace(self.tiling, patch=expected.window, axis=rows.axis, batch=expected.windows_per_call)
         middle = time.perf_counter()
         labels, decoder, options = self.plan.labels, self.plan.decoder, self.options
         agreement = Agreement(decoder, self.engine.last) if options.confidence else None
@@ -194,28 +199,60 @@ class Predictor:
         Raises:
             ResourceError: it takes more memory than the options allow.
         """
-        engine = self.engine
+        return self.planned(plan_placement(grid, self.plan), voxel_bytes)
 
-        def with_windows(number: int) -> PredictionForecast:
+    def planned(self, placement: Placement, voxel_bytes: int) -> PredictionForecast:
+        """As `forecast`, for an image of which is known what is cropped: its windows, memory and time.
+
+        Args:
+            placement: of the image.
+            voxel_bytes: of one voxel, all channels together.
+
+        Raises:
+            ResourceError: windows of training, one at a time, take more memory than the options allow.
+        """
+        engine, limit = self.engine, self.options.memory
+        before = None if self.first is None else self.first.forecast(placement.original, voxel_bytes)
+
+        def with_windows(window: Shape, number: int) -> PredictionForecast:
             seconds = None if self.choice is None else self.choice.window_seconds
             load = Load(engine.name, engine.precision, number, len(self.networks), seconds)
-            return forecast(grid, voxel_bytes, self.plan, self.options, self.tiling, load)
+            tiling = replace(self.tiling, patch=window)
+            own = forecast(placement, voxel_bytes, self.plan, self.options, tiling, load)
+            return own if before is None else after(before, own)
 
-        most = self.options.batch or max(engine.streams, self.tiling.windows_per_call)
-        own = fit_windows(most, self.options.memory, with_windows)
-        if self.first is None:
-            return own
-        both = after(self.first.forecast(grid, voxel_bytes), own)
-        require_fits(both, self.options.memory)
-        return both
+        for window in self.window_shapes(placement.prepared.shape):
+            most = self.options.batch or max(
+                engine.streams, replace(self.tiling, patch=window).windows_per_call
+            )
+            least = with_windows(window, 1)
+            if limit is None or least.memory_bytes <= limit or window == self.plan.patch:
+                break
+        return fit_windows(most, limit, lambda number: with_windows(window, number))
+
+    def window_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        """Of an image whose prepared grid is of `shape`: the best first, that of training last."""
+        if self.windows == "trained":
+            return (self.plan.patch,)
+        return larger_windows(self.plan, shape, self.options.overlap)
 
     def tiling_along(self, axis: int, windows: int | None = None) -> Tiling:
         """The windows, visited along `axis`; `windows` per call."""
         return replace(self.tiling, axis=axis, batch=windows or self.tiling.batch)
 
+    def with_windows(self, windows: WindowMode) -> Predictor | None:
+        """The same networks with other windows, its engine not yet ready; None where they take no others."""
+        if windows == "fewest" and any_window(self.plan.network) is None:
+            return None
+        options = self.options.model_copy(update={"windows": windows})
+        return Predictor(
+            self.plan, self.networks, options, learned=self.learned, first=self.first, key=self._key
+        )
+
     def _make_ready(self, precision: Precision) -> None:
         options, shape = self.options, (self.plan.network.given, *self.plan.patch)
-        most = 1 if options.memory is not None or options.batch == 1 else 2
+        alone = options.memory is not None or options.batch == 1 or self.windows == "fewest"
+        most = 1 if alone else 2
         self.choice = choose_engine(
             options.engine,
             self.networks,
@@ -232,7 +269,8 @@ class Predictor:
         key = self.key if cache is not None else self._key
         apart = self.options.confidence
         split = carried(self.plan.network, len(self.networks), precision, apart) is not None
-        return EngineOptions(precision, self.plan.channels_last, streams, cache, key, split)
+        divisor = any_window(self.plan.network)
+        return EngineOptions(precision, self.plan.channels_last, streams, cache, key, split, divisor)
 
     def _precision(self, rows: PreparedRows | None) -> Precision:
         """What was asked for; else bf16 where it is quick, and known or seen on `rows` to give f32's."""

@@ -20,6 +20,7 @@ Flips = tuple[int, ...]
 
 _BATCH_VOXELS = 2**18  # smaller calls leave processors idle; larger ones only cost memory
 _MAX_BATCH = 64
+_GRAIN = 8  # voxels: sizes of windows are multiples of it, so that a cohort has few of them
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,31 @@ def _gaussian(size: int) -> NDArray[np.float64]:
     return weights
 
 
-def coverage(size: int, starts: tuple[int, ...], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of weights along one axis; as windows form a lattice, the sum per voxel is the product of three."""
-    total = np.zeros(size)
-    for start in starts:
-        total[start : start + len(weights)] += weights
-    return total
+def fewest(shape: Shape, trained: Shape, divisor: Shape, most: int, overlap: float = 0.5) -> Shape:
+    """The window by which an array is covered with the fewest voxels computed; of equals the smallest.
+
+    Args:
+        shape: of the array (z, y, x).
+        trained: the window of training; none is smaller along any axis, and one voxel stays one.
+        divisor: of the network.
+        most: voxels of a window, at least those of `trained`.
+        overlap: share of a window that the next one covers too.
+    """
+    axes = [_sizes(n, t, min(d, _GRAIN), overlap) for n, t, d in zip(shape, trained, divisor, strict=True)]
+    found = [(z, y, x) for z, y, x in itertools.product(*axes) if z * y * x <= most]
+
+    def computed(window: Shape) -> tuple[int, int]:
+        padded = (max(n, w) for n, w in zip(shape, window, strict=True))
+        counts = (len(_starts(n, w, overlap)) for n, w in zip(padded, window, strict=True))
+        return math.prod(counts) * math.prod(window), math.prod(window)
+
+    return min(found, key=computed)
+
+
+def _sizes(size: int, trained: int, grain: int, overlap: float) -> tuple[int, ...]:
+    """Of windows along one axis: that of training, and for each smaller number of windows the smallest."""
+    if trained == 1 or size <= trained:
+        return (trained,)
+    counts = range(1, len(_starts(size, trained, overlap)))
+    least = (math.ceil(size / (1 + (count - 1) * (1 - overlap)) / grain) * grain for count in counts)
+    return tuple(sorted({trained, *(max(trained, n) for n in least)}))

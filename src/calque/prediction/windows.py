@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from calque.errors import ModelError
+from calque.prediction.mean import MOST, RunningMean
 from calque.prediction.padding import Padded, Rows, Whole
-from calque.prediction.tiling import Flips, Tiling, coverage, importance, window_starts
+from calque.prediction.tiling import Flips, Tiling, importance, window_starts
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 """From windows (b, c, z, y, x) to logits (b, k, z, y, x), which may be overwritten by the next call.
@@ -28,7 +29,7 @@ Run = Callable[[torch.Tensor], torch.Tensor]
 Engines whose last layer is apart give features instead, which are averaged in the same way.
 """
 
-CHUNK_BYTES = 2**26  # of finished logits given away at once
+CHUNK_BYTES = 2**24  # of finished logits given away at once
 MEMO_BYTES = 2**27  # of the logits of a window in which nothing is to be seen
 
 
@@ -132,7 +133,7 @@ class _Stream:
         self._weight = torch.from_numpy(
             (factors[0][:, None, None] * factors[1][:, None] * factors[2]).astype(np.float32)
         )
-        self._total = [coverage(n, s, w) for n, s, w in zip(rows.shape, self._starts, factors, strict=True)]
+        self._mean: RunningMean | None = None
         plane = len(self._starts[1]) * len(self._starts[2])
         self._together = math.ceil(tiling.windows_per_call / plane)
         self._memo: dict[bytes, torch.Tensor] = {}
@@ -143,18 +144,22 @@ class _Stream:
             starts[min(k + together, len(starts)) - 1] + self._patch[0] - starts[k]
             for k in range(0, len(starts), together)
         )
-        held = torch.zeros((self._outputs, span, *self._rows.shape[1:]))
         for first in range(0, len(starts), together):
             group = starts[first : first + together]
             base, stop = group[0], group[-1] + self._patch[0]
             part = self._rows.window_rows(base, stop)
-            for task, logits in self._windows(part, base, self._tasks(first, group)):
-                self._add(held, base, task, logits)
+            tasks = self._tasks(first, group)
             last = first + together >= len(starts)
+            if last and first == 0 and len(tasks) == 1:
+                yield from self._only(part, tasks[0])
+                return
+            for task, logits in self._windows(part, base, tasks):
+                self._add(logits, base, span, task)
             finished = stop if last else starts[first + together]
-            yield from self._finished(held, base, finished)
+            assert self._mean is not None  # noqa: S101  (a group has windows)
+            yield from self._finished(self._mean.held, base, finished)
             if not last:
-                _shift(held, finished - base, stop - base)
+                self._mean.shift(finished - base, stop - base)
 
     def _tasks(self, first: int, group: Sequence[int]) -> list[_Task]:
         axes, counts = self._tiling.axes, [len(s) for s in self._starts]
@@ -209,38 +214,39 @@ class _Stream:
         window = window.permute(back)
         return (window.flip([1 + a for a in task.flips]) if task.flips else window).contiguous()
 
-    def _add(self, held: torch.Tensor, base: int, task: _Task, logits: torch.Tensor) -> None:
-        """Class by class: copies of all classes would be as large as the slab."""
+    def _add(self, logits: torch.Tensor, base: int, span: int, task: _Task) -> None:
+        if self._mean is None:
+            self._mean = RunningMean((self._outputs, span, *self._rows.shape[1:]), logits.dtype)
         corner = (task.corner[0] - base, *task.corner[1:])
         z, y, x = (slice(c, c + p) for c, p in zip(corner, self._patch, strict=True))
-        weight = self._weight * task.share if task.share != 1.0 else self._weight
+        turned = self._turned(logits, task)
         if self._watch is not None:
-            turned = logits.flip([1 + a for a in task.flips]) if task.flips else logits
-            self._watch.window(task.corner, turned.permute(0, *(1 + a for a in self._tiling.axes)))
-        for number in range(self._outputs):
-            one = logits[number].float()
-            if task.flips:
-                one = one.flip(task.flips)
-            held[number, z, y, x].addcmul_(one.permute(self._tiling.axes), weight)
+            self._watch.window(task.corner, turned)
+        self._mean.add((z, y, x), turned, self._weight * task.share if task.share != 1.0 else self._weight)
+
+    def _turned(self, logits: torch.Tensor, task: _Task) -> torch.Tensor:
+        """Mirrored back, in streamed axes; a view where nothing was mirrored."""
+        back = logits.flip([1 + a for a in task.flips]) if task.flips else logits
+        return back.permute(0, *(1 + a for a in self._tiling.axes))
+
+    def _only(self, part: NDArray[np.float32], task: _Task) -> Iterator[Slab]:
+        """Where one window is all, there is no mean."""
+        for _, logits in self._windows(part, 0, [task]):
+            turned = self._turned(logits, task)
+            if self._watch is not None:
+                self._watch.window(task.corner, turned)
+            yield from self._finished(turned, 0, self._patch[0])
 
     def _finished(self, held: torch.Tensor, base: int, stop: int) -> Iterator[Slab]:
         row = 4 * self._outputs * self._rows.shape[1] * self._rows.shape[2]
         step = max(1, CHUNK_BYTES // row)
         for start in range(base, stop, step):
             rows = slice(start, min(start + step, stop))
-            share = self._total[0][rows, None, None] * self._total[1][:, None] * self._total[2]
-            done = held[:, rows.start - base : rows.stop - base] / torch.from_numpy(share.astype(np.float32))
+            done = torch.empty((self._outputs, rows.stop - rows.start, *self._rows.shape[1:]))
+            done.copy_(held[:, rows.start - base : rows.stop - base])
             if self._watch is not None:
                 self._watch.finished(rows, done.numpy())
             yield Slab(rows, done.numpy())
-
-
-def _shift(held: torch.Tensor, by: int, used: int) -> None:
-    """Move rows `by`..`used` of (k, rows, ...) to the front, in place, and empty what follows."""
-    for start in range(by, used, by):
-        stop = min(start + by, used)
-        held[:, start - by : stop - by] = held[:, start:stop]
-    held[:, used - by :] = 0
 
 
 def _constant(window: torch.Tensor) -> bytes | None:
@@ -260,8 +266,13 @@ def _check(logits: torch.Tensor, expected: tuple[int, ...]) -> None:
             got=tuple(logits.shape),
         )
     # argmax would quietly call NaN the background; a sum that is finite has no term that is not
-    if not torch.isfinite(logits.sum()) and not torch.isfinite(logits).all():
+    if logits.dtype == torch.float32:
+        sound = bool(torch.isfinite(logits.sum()) or torch.isfinite(logits).all())
+    else:
+        low, high = (float(end) for end in logits.aminmax())
+        sound = low >= -MOST and high <= MOST  # false for NaN, too
+    if not sound:
         raise ModelError(
-            "The network gives values that are not finite",
+            "The network gives values that are not finite, or too large for its precision",
             fix="predict with --precision f32; if that does not help, the model is damaged",
         )

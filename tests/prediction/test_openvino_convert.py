@@ -1,0 +1,79 @@
+"""What is done to networks on their way to OpenVINO changes what they take, not what they compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from calque.nets import NetworkConfig, build
+from calque.prediction import engines, openvino_convert
+from calque.prediction.engines import EngineOptions, any_window, make_engine
+
+VOLUMES = NetworkConfig(
+    kind="plain", inputs=1, outputs=3, features=(4, 8, 8), strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+    kernels=((3, 3, 3),) * 3, blocks=(1, 1, 1), decoder_blocks=(1, 1),
+)  # fmt: skip
+RESIDUAL = VOLUMES.model_copy(update={"kind": "residual"})
+SLICES = VOLUMES.model_copy(
+    update={"dimensions": 2, "strides": ((1, 1, 1), (1, 2, 2), (1, 2, 2)), "kernels": ((1, 3, 3),) * 3}
+)
+NEIGHBOURS = SLICES.model_copy(update={"slices": 3})
+ODD = (9, 12, 14)
+
+
+@pytest.fixture(autouse=True)
+def _needs_openvino() -> None:
+    if not engines.openvino_is_there():
+        pytest.skip("OpenVINO is not installed")
+
+
+def expected(network: torch.nn.Module, x: torch.Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        return np.asarray(network(x)[0])
+
+
+@pytest.mark.parametrize("config", [VOLUMES, RESIDUAL, SLICES])
+def test_one_conversion_serves_windows_of_any_size(config: NetworkConfig, tmp_path: Path) -> None:
+    network = build(config).eval()
+    options = EngineOptions("f32", cache=tmp_path, divisor=any_window(config))
+    engine = make_engine("openvino", [network], options)
+    generator = torch.Generator().manual_seed(0)
+    for size in (ODD, (8, 16, 12), (10, 9, 9)):
+        shape = (1, *size[1:]) if config.dimensions == 2 else size
+        x = torch.randn((1, 1, *shape), generator=generator)
+        np.testing.assert_allclose(engine(x).numpy(), expected(network, x), atol=5e-5)
+    assert len(list(tmp_path.rglob("network.xml"))) == 1
+
+
+def test_networks_that_see_neighbouring_slices_are_converted_for_each_size() -> None:
+    assert any_window(NEIGHBOURS) is None
+    assert any_window(VOLUMES) == (4, 4, 4)
+
+
+def test_a_norm_is_one_operation_and_joined_features_are_never_held() -> None:
+    model = openvino_convert.convert([build(RESIDUAL).eval()], (1, 1, 8, 8, 8), split=True)
+    kinds = [node.get_type_name() for node in model.get_ordered_ops()]
+    assert "ReduceMean" not in kinds
+    assert "Concat" not in kinds
+    assert "MVN" in kinds
+
+
+def test_the_network_that_is_converted_stays_as_it_is() -> None:
+    network = build(VOLUMES).eval()
+    before = repr(network)
+    openvino_convert.convert([network], (1, 1, 8, 8, 8))
+    assert repr(network) == before
+
+
+def test_results_in_bf16_are_handed_over_in_bf16() -> None:
+    network, x = (
+        build(VOLUMES).eval(),
+        torch.randn((3, 1, 8, 8, 8), generator=torch.Generator().manual_seed(0)),
+    )
+    engine = make_engine("openvino", [network], EngineOptions("bf16"))
+    found = engine(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), torch.from_numpy(expected(network, x)), atol=0.05, rtol=0.05)
