@@ -131,6 +131,7 @@ def test_auto_takes_larger_windows_only_where_validation_did_not_suffer(trial, w
     assert of("auto", Learned(windows=trial)).windows == windows
     assert of("trained", Learned(windows=trial)).windows == "trained"
     assert of("fewest", Learned(windows=trial)).windows == "fewest"
+    assert of("auto", Learned(windows=trial), confidence=True).windows == "trained"
 
 
 def test_networks_that_take_no_other_windows_are_named():

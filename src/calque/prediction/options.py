@@ -24,7 +24,7 @@ class PredictOptions(Value):
         overlap: share of a window that the next one covers too.
         windows: "trained" are of the size that the network saw in training; "fewest" are larger ones that
             compute the fewest voxels, which moves instance norms; "auto" takes these where validation cases
-            did not lose by it (`Learned.windows`).
+            did not lose by it (`Learned.windows`) and no confidence is asked for.
         engine: a key of `calque.prediction.engines.ENGINES`, or "auto".
         precision: of convolutions; "auto" is bf16 where the processor computes in it and the model was seen
             to give the same labels, else f32.

@@ -80,7 +80,9 @@ class Predictor:
         if (first is None) != (plan.first is None):
             raise ModelError("A cascade predicts with both of its stages", got="one of them")
         self.first = first
-        self.windows = settled_windows(self.options.windows, plan.network, self.learned.windows)
+        # agreement of windows was calibrated with those of training; one window agrees with itself
+        trial = None if self.options.confidence else self.learned.windows
+        self.windows = settled_windows(self.options.windows, plan.network, trial)
         self.networks, self._key = networks, key
         self._engine: Engine | None = None
         self.tiling = Tiling(
