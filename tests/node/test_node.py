@@ -19,6 +19,7 @@ from pynetdicom import AE, evt
 
 from calque.errors import InputError
 from calque.node import Limits, Listening, node_status, parse_peer
+from calque.node.node import plain_threads
 from calque.node.rules import DicomDestination
 
 from ..support.dicom_series import write_series
@@ -258,3 +259,17 @@ def test_nonsense_on_the_wire_does_not_stop_it(tmp_path: Path) -> None:
                 connection.sendall(data)
         assert set(send(node.port, write_series(tmp_path / "in"))) == {0}
     until(lambda: not [one for one in threading.enumerate() if "AcceptorThread" in one.name])
+
+
+def test_a_thread_that_fails_is_one_line_in_the_log() -> None:
+    def fails() -> None:
+        raise ValueError("Phantom^Patient")
+
+    said: list[str] = []
+    before = threading.excepthook
+    with plain_threads(said.append):
+        thread = threading.Thread(target=fails)
+        thread.start()
+        thread.join()
+    assert said == ["an association ended out of turn: ValueError"]
+    assert threading.excepthook is before

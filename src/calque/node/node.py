@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pydantic import Field
@@ -95,7 +95,7 @@ class Node:
         """
         self.require_usable()
         options, spool = self._options, Spool(self._options.spool)
-        with spool.held(), closing(Queue(spool.queue)) as queue:
+        with spool.held(), closing(Queue(spool.queue)) as queue, plain_threads(self._say):
             self._recover(spool, queue)
             intake = Intake(spool, queue, options.limits, self._say)
             traffic = Traffic(options.limits)
@@ -148,3 +148,21 @@ class Node:
         thread = threading.Thread(target=run, name=f"calque-{name}", daemon=True)
         thread.start()
         return thread
+
+
+@contextmanager
+def plain_threads(say: Callable[[str], None]) -> Iterator[None]:
+    """Say in a line what ends a thread, such as one of pynetdicom's whose peer broke off out of turn.
+
+    A trace of the stack would go to the log otherwise, with whatever values its last line quotes.
+    """
+    before = threading.excepthook
+
+    def told(problem: threading.ExceptHookArgs) -> None:
+        say(f"an association ended out of turn: {problem.exc_type.__name__}")
+
+    threading.excepthook = told
+    try:
+        yield
+    finally:
+        threading.excepthook = before

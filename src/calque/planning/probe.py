@@ -36,6 +36,8 @@ def step_seconds(config: NetworkConfig, patch: Shape, batch: int, mode: Mode, de
     import torch  # slow to import, and not needed by a plan that times nothing
     from torch.nn import functional
 
+    from calque.nets.half import half_precision
+
     precision, last = mode
     if device == "cpu":
         keep_freed_memory()  # as training does: page faults would count as work
@@ -50,7 +52,7 @@ def step_seconds(config: NetworkConfig, patch: Shape, batch: int, mode: Mode, de
     for _ in range(1 + _TIMED):
         _wait(device)
         start = time.perf_counter()
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+        with half_precision(device, precision == "bf16"):
             outputs = network(images)
         loss = torch.stack([functional.cross_entropy(o.float(), _target(o)) for o in outputs]).sum()
         network.zero_grad(set_to_none=True)

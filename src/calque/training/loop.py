@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from calque.errors import ResourceError, TrainingError
+from calque.nets.half import half_precision
 from calque.planning import Plan
 from calque.training.augment import augment, collate, known_classes, with_previous
 from calque.training.losses import Target, deep_loss, make_loss
@@ -93,7 +94,7 @@ def _gradients(state: TrainingState, plan: Plan, images: Tensor, target: Target,
     """Add the gradients of this part of a batch; returns its part of the loss."""
     if plan.channels_last and plan.network.dimensions == 3:
         images = images.contiguous(memory_format=torch.channels_last_3d)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+    with half_precision(images.device.type, plan.precision == "bf16"):
         logits = state.network(images)
     loss = deep_loss(make_loss(plan), logits, target) * share
     loss.backward()  # type: ignore[no-untyped-call]
