@@ -84,6 +84,7 @@ def test_short_budgets_shrink_the_patch_and_not_below_sense() -> None:
     assert np.prod(short.patch) >= 40**3
     hurried = decided(HIPPOCAMPUS, Budget(5.0, None, 16 * GB))
     assert np.prod(hurried.patch) >= 40**3
+    assert "CT" not in hurried.reasons["normalisation"]
 
 
 def test_a_gpu_with_hours_gets_nnunets_width_and_batch() -> None:
@@ -92,6 +93,7 @@ def test_a_gpu_with_hours_gets_nnunets_width_and_batch() -> None:
     assert made.batch >= 2
     assert np.prod(made.patch) > 1_500_000
     assert made.normalisation[0].scheme == "ct"
+    assert "CT units" in made.reasons["normalisation"]
 
 
 def test_memory_shrinks_the_patch_and_at_last_refuses() -> None:

@@ -16,7 +16,7 @@ from calque.planning.looking import fingerprint
 from calque.planning.machine import Machine, find_machine, usable_memory
 from calque.planning.model import Forecast, Plan, Schedule
 from calque.planning.probe import Mode, capable_mode, require_patch, step_seconds, time_modes
-from calque.planning.reasons import mode_reason, reasons
+from calque.planning.reasons import mode_reason, normalisation_reason, reasons
 from calque.planning.rules import Geometry, choose_geometry, choose_normalisation
 from calque.planning.search import LADDER, Choice, Limits, Rung, choose
 from calque.planning.size import prepared_bytes
@@ -242,6 +242,7 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, pace: Pace | None, wh
     rare = rare_classes(geometry.fingerprint, dataset.labels)
     objective, why_loss = choose_objective(search.wishes, rare)
     schedule = _schedule(budget)
+    normalisation = choose_normalisation(geometry.fingerprint, dataset.channels)
     forecast = None if pace is None else _forecast(search, choice, mode, pace.seconds)
     known = {} if pace is None else {"forecast": pace.known}
     try:
@@ -253,7 +254,7 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, pace: Pace | None, wh
             orientation=geometry.orientation,
             spacing=geometry.spacing,
             separate_z=geometry.separate_z,
-            normalisation=choose_normalisation(geometry.fingerprint, dataset.channels),
+            normalisation=normalisation,
             patch=choice.topology.patch,
             batch=choice.batch,
             foreground_by="class" if rare else "case",
@@ -267,6 +268,7 @@ def _assemble(search: _Search, choice: Choice, mode: Mode, pace: Pace | None, wh
             forecast=forecast,
             reasons={
                 **reasons(geometry, choice, schedule),
+                "normalisation": normalisation_reason(normalisation),
                 "objective": why_loss,
                 "precision": why_mode,
                 "channels_last": why_mode,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from calque.nets import NetworkConfig, is_unet
 from calque.planning import variation
-from calque.planning.model import Plan, Schedule
+from calque.planning.model import Normalisation, Plan, Schedule
 from calque.planning.probe import Mode
 from calque.planning.rules import Geometry
 from calque.planning.search import Choice
@@ -30,8 +31,6 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         "separate_z": "slices are more than 3 times thicker than their pixels: the nearest is taken"
         if geometry.separate_z
         else "voxels are near enough to cubes",
-        "normalisation": "CT units mean the same everywhere: clip to the foreground's 0.5 to 99.5 "
-        "percentiles; other scans are brought to mean 0 and deviation 1 one by one",
         "patch": f"the median case has {_by(geometry.shape)} voxels at this spacing; a multiple of "
         f"{_by(choice.network.divisor)}, within time and memory",
         "batch": f"{choice.batch * prod(choice.topology.patch):,} voxels per step, within memory",
@@ -46,6 +45,19 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         if schedule.steps is not None
         else "the budget: from the first look at the data to the end of the validation",
     }
+
+
+NORMALISATION = {
+    "ct": "CT units mean the same everywhere: clip to the foreground's 0.5 to 99.5 percentiles",
+    "zscore": "values have no unit that scans share: each scan is brought to mean 0 and deviation 1",
+    "none": "values are taken as they are",
+}
+"""Scheme -> why."""
+
+
+def normalisation_reason(rules: Sequence[Normalisation]) -> str:
+    """Of the schemes that a plan's channels have."""
+    return "; ".join(NORMALISATION[scheme] for scheme in dict.fromkeys(rule.scheme for rule in rules))
 
 
 def mode_reason(times: dict[Mode, float]) -> str:
