@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from calque.evaluation import Scores
 from calque.io import read_labels
 from calque.model import Model
 from calque.phantoms import write_phantoms
-from calque.planning import Augmentation, Schedule
+from calque.planning import Augmentation, Optimiser, Schedule
 from calque.training import train
 from calque.training.ending import studied
 from calque.training.run import RunFolder, read_history
@@ -79,8 +80,17 @@ def test_interrupted_and_resumed_it_ends_with_the_same_weights(
     assert steps == sorted(steps)
 
 
-def test_channels_last_in_half_precision_too(dataset: Dataset, tmp_path: Path) -> None:
-    plan = plan_for(dataset, channels_last=True, precision="bf16", schedule=Schedule(steps=4))
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_channels_last_in_half_precision_too(
+    dataset: Dataset, tmp_path: Path, optimiser: Literal["adamw", "muon"]
+) -> None:
+    plan = plan_for(
+        dataset,
+        channels_last=True,
+        precision="bf16",
+        schedule=Schedule(steps=4),
+        optimiser=Optimiser(name=optimiser),
+    )
     whole = train(dataset, plan, tmp_path / "whole", TWO_FOLDS)
     with pytest.raises(KeyboardInterrupt):
         train(dataset, plan, tmp_path / "cut", TWO_FOLDS, StopAt(2))

@@ -16,6 +16,7 @@ from calque.errors import TrainingError
 from calque.io import atomic_path
 from calque.nets import build, channels_last
 from calque.planning import Knot, Optimiser, Plan, Schedule
+from calque.training.muon import Muon
 from calque.value import Value
 
 
@@ -91,6 +92,8 @@ def start_again(state: TrainingState, plan: Plan, seed: int) -> None:
 
 
 def _optimiser(network: nn.Module, choice: Optimiser) -> torch.optim.Optimizer:
+    if choice.name == "muon":
+        return Muon(network.parameters(), choice.rate, choice.weight_decay)
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]  # biases and norms are not drawn to zero
     groups: list[dict[str, Any]] = [
