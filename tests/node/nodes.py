@@ -115,10 +115,12 @@ def send(port: int, files: Sequence[Path], *, calling: str = "SENDER", called: s
         return []
     statuses = []
     for file in files:
-        if not association.is_established:
+        try:
+            answer = association.send_c_store(pydicom.dcmread(file))
+        except RuntimeError:  # it was broken off; asking before leaves a moment in between
+            assert not association.is_established
             statuses.append(-1)
             continue
-        answer = association.send_c_store(pydicom.dcmread(file))
         statuses.append(answer.Status if "Status" in answer else -1)
     association.release()
     return statuses
