@@ -31,7 +31,7 @@ def test_singular_values_come_near_one_and_vectors_stay() -> None:
 
 def test_no_gradient_is_no_step_but_decay_and_a_step_has_the_size_of_the_rate() -> None:
     layer = nn.Conv3d(4, 8, 3)
-    optimiser = Muon(layer.parameters(), rate=0.01, weight_decay=0.0)
+    optimiser = Muon([{"params": layer.parameters()}], lr=0.01)
     before = layer.weight.detach().clone()
     optimiser.step()
     assert torch.equal(before, layer.weight)
@@ -45,12 +45,12 @@ def test_what_is_no_matrix_steps_as_with_adam() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Conv3d(4, 3, 1), nn.Conv3d(4, 3, 1)
     theirs.load_state_dict(ours.state_dict())
-    one = Muon(ours.parameters(), rate=0.01, weight_decay=0.1)
-    groups = [
-        {"params": [theirs.weight], "weight_decay": 0.1},
-        {"params": [theirs.bias], "weight_decay": 0.0},
+    ours_grouped, theirs_grouped = [
+        [{"params": [layer.weight], "weight_decay": 0.1}, {"params": [layer.bias], "weight_decay": 0.0}]
+        for layer in (ours, theirs)
     ]
-    other = torch.optim.AdamW(groups, lr=0.01)
+    one = Muon(ours_grouped, lr=0.01)
+    other = torch.optim.AdamW(theirs_grouped, lr=0.01)
     for _ in range(5):
         for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
             mine.grad = torch.randn_like(mine)
@@ -64,7 +64,7 @@ def test_what_is_no_matrix_steps_as_with_adam() -> None:
 def test_it_finds_a_kernel() -> None:
     torch.manual_seed(0)
     wanted, layer = nn.Conv3d(2, 4, 3, padding=1), nn.Conv3d(2, 4, 3, padding=1)
-    optimiser = Muon(layer.parameters(), rate=0.05, weight_decay=0.0)
+    optimiser = Muon([{"params": layer.parameters()}], lr=0.05)
     losses = []
     for step in range(120):
         optimiser.param_groups[0]["lr"] = 0.05 * (1 - step / 120)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _MOMENTUM = 0.95
 _BETAS = (0.9, 0.999)
@@ -24,26 +24,15 @@ _SIZE = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """For a network's parameters; no group is needed, for shapes tell which is which.
+    """Shapes tell which parameters are matrices.
 
     Args:
-        parameters: of the network.
-        rate: of both.
-        weight_decay: of kernels and matrices; biases and norms are not drawn to zero.
+        groups: parameters, each group with its `weight_decay`.
+        lr: the rate of all.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], rate: float, weight_decay: float) -> None:
-        known = list(parameters)
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in known if is_matrix(p)], "matrix": True, "weight_decay": weight_decay},
-            {
-                "params": [p for p in known if p.ndim > 1 and not is_matrix(p)],
-                "matrix": False,
-                "weight_decay": weight_decay,
-            },
-            {"params": [p for p in known if p.ndim <= 1], "matrix": False, "weight_decay": 0.0},
-        ]
-        super().__init__([group for group in groups if group["params"]], {"lr": rate})
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float) -> None:
+        super().__init__(groups, {"lr": lr, "weight_decay": 0.0})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -57,9 +46,8 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is None:
                     continue
                 moments = self.state[parameter]
-                change = (
-                    _along_momentum(parameter, moments) if group["matrix"] else _as_adam(parameter, moments)
-                )
+                along = _along_momentum if is_matrix(parameter) else _as_adam
+                change = along(parameter, moments)
                 parameter.mul_(1.0 - group["lr"] * group["weight_decay"]).sub_(change, alpha=group["lr"])
         return loss
 

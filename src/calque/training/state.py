@@ -92,14 +92,14 @@ def start_again(state: TrainingState, plan: Plan, seed: int) -> None:
 
 
 def _optimiser(network: nn.Module, choice: Optimiser) -> torch.optim.Optimizer:
-    if choice.name == "muon":
-        return Muon(network.parameters(), choice.rate, choice.weight_decay)
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]  # biases and norms are not drawn to zero
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": choice.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    if choice.name == "muon":
+        return Muon(groups, lr=choice.rate)
     if choice.name == "adamw":
         return torch.optim.AdamW(groups, lr=choice.rate, fused=True)
     return torch.optim.SGD(groups, lr=choice.rate, momentum=choice.momentum, nesterov=True)
