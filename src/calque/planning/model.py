@@ -127,9 +127,9 @@ class Objective(Value):
 
 
 class Optimiser(Value):
-    """AdamW, SGD with Nesterov momentum, or Muon (see `calque.training.muon`), whose momentum is its own."""
+    """Muon (see `calque.training.muon`), whose momentum is its own, AdamW, or SGD with Nesterov momentum."""
 
-    name: Literal["adamw", "sgd", "muon"] = "adamw"
+    name: Literal["muon", "adamw", "sgd"] = "muon"
     rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 1e-2
     momentum: NonNegativeFloat = 0.99

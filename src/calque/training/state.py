@@ -16,7 +16,7 @@ from calque.errors import TrainingError
 from calque.io import atomic_path
 from calque.nets import build, channels_last
 from calque.planning import Knot, Optimiser, Plan, Schedule
-from calque.training.muon import Muon
+from calque.training.muon import Muon, kernels_of
 from calque.value import Value
 
 
@@ -99,7 +99,12 @@ def _optimiser(network: nn.Module, choice: Optimiser) -> torch.optim.Optimizer:
         {"params": others, "weight_decay": 0.0},
     ]
     if choice.name == "muon":
-        return Muon(groups, lr=choice.rate)
+        kernels = {id(p) for p in kernels_of(network)}
+        groups[0]["params"] = [p for p in decayed if id(p) not in kernels]
+        matrices = [p for p in decayed if id(p) in kernels]
+        return Muon(
+            [{"params": matrices, "weight_decay": choice.weight_decay, "kernels": True}, *groups], choice.rate
+        )
     if choice.name == "adamw":
         return torch.optim.AdamW(groups, lr=choice.rate, fused=True)
     return torch.optim.SGD(groups, lr=choice.rate, momentum=choice.momentum, nesterov=True)
