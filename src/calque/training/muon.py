@@ -55,7 +55,7 @@ class Muon(torch.optim.Optimizer):
         return loss
 
 
-def kernels_of(network: nn.Module) -> list[nn.Parameter]:
+def kernels_of(network: nn.Module) -> list[Tensor]:
     """What Muon is for: linear layers, and convolutions of more than one voxel that are not in groups.
 
     Heads of 1x1x1 are left to AdamW, as the last layers of language models are, and so are channels that do
