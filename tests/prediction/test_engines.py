@@ -107,6 +107,19 @@ def test_precision_is_what_was_asked_for(name: str) -> None:
     assert gaps["bf16"] < 0.05 * np.abs(right).max()
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_last_layer_is_computed_in_f32_whatever_the_precision(name: str, members: int) -> None:
+    nets, x = networks(members), windows(1)
+    apart = make_engine(name, nets, EngineOptions("bf16", split=True))
+    assert apart.last is not None
+    exact = apart.last(apart(x)[0])
+    whole = make_engine(name, nets, EngineOptions("bf16"))
+    assert whole.last is None
+    logits = whole(x)
+    assert logits.dtype == torch.float32
+    np.testing.assert_allclose(logits[0].numpy(), exact.numpy(), atol=2e-5)
+
+
 def test_automatic_precision_is_settled_by_the_processor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "fast_bf16", lambda _: False)
     assert make_engine(name, networks(), EngineOptions()).precision == "f32"

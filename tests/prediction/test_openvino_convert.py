@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from calque.nets import NetworkConfig, build
+from calque.planning.machine import fast_bf16, find_machine
 from calque.prediction import engines, openvino_convert
 from calque.prediction.engines import EngineOptions, any_window, make_engine
 
@@ -68,12 +69,30 @@ def test_the_network_that_is_converted_stays_as_it_is() -> None:
     assert repr(network) == before
 
 
-def test_results_in_bf16_are_handed_over_in_bf16() -> None:
+def test_features_in_bf16_are_handed_over_in_bf16_and_logits_in_f32() -> None:
     network, x = (
         build(VOLUMES).eval(),
         torch.randn((3, 1, 8, 8, 8), generator=torch.Generator().manual_seed(0)),
     )
-    engine = make_engine("openvino", [network], EngineOptions("bf16"))
-    found = engine(x)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), torch.from_numpy(expected(network, x)), atol=0.05, rtol=0.05)
+    assert make_engine("openvino", [network], EngineOptions("bf16", split=True))(x).dtype == torch.bfloat16
+    found = make_engine("openvino", [network], EngineOptions("bf16"))(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, torch.from_numpy(expected(network, x)), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("config", [VOLUMES, SLICES])
+def test_last_layers_keep_f32_where_the_rest_is_bf16(config: NetworkConfig, tmp_path: Path) -> None:
+    openvino = openvino_convert.load_openvino()
+    shape = (1, 1, 1, 8, 8) if config.dimensions == 2 else (1, 1, 8, 8, 8)
+    nets = [build(config, seed=seed).eval() for seed in range(2)]
+    file = openvino_convert.save_converted(openvino_convert.convert(nets, shape), tmp_path / "kept")
+    precisions = []
+    for model in (openvino_convert.convert(nets, shape), openvino.Core().read_model(file)):
+        compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+        told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+        precisions.append(
+            [str(one["runtimePrecision"].value) for one in told if one["layerType"].value == "Convolution"]
+        )
+    assert precisions[0] == precisions[1]
+    lower = "bf16" if fast_bf16(find_machine()) else "f32"
+    assert sorted(precisions[0]) == sorted([lower] * (len(precisions[0]) - 2) + ["f32"] * 2)

@@ -14,7 +14,7 @@ from calque.errors import InputError, ModelError
 from calque.geometry import Shape
 from calque.nets import NetworkConfig, is_unet
 from calque.planning.machine import fast_bf16, find_machine
-from calque.prediction.last_layer import Ensemble, LastLayer, last_layer_of
+from calque.prediction.last_layer import Ensemble, LastLayer, has_last_layer, last_layer_of
 from calque.prediction.openvino_convert import openvino_is_there
 from calque.prediction.openvino_engine import OpenVINOEngine
 from calque.prediction.options import Precision
@@ -36,9 +36,10 @@ class Engine(Protocol):
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """Mean logits (b, k, z, y, x) of all networks on the CPU, of windows (b, c, z, y, x).
 
-        They are float32, or bfloat16 where that is what was computed.
+        They are float32: the last layer is computed in it whatever the precision is.
 
-        With `last` (b, f, z, y, x): features, those of each network after those of the one before.
+        With `last` (b, f, z, y, x): features, those of each network after those of the one before, in
+        bfloat16 where that is what was computed.
         They may be overwritten by the next call.
         """
         ...
@@ -74,7 +75,7 @@ def any_window(config: NetworkConfig) -> Shape | None:
 
 
 class TorchEngine:
-    """PyTorch, on the GPU where there is one."""
+    """PyTorch, on the GPU where there is one; with bf16 the last layer of U-Nets is computed in f32."""
 
     name = "torch"
     streams = 1
@@ -87,7 +88,9 @@ class TorchEngine:
         for weight in (w for network in self._networks for w in network.parameters() if w.ndim == 5):
             weight.data = weight.data.contiguous(memory_format=self._format)
         self.last = last_layer_of(networks) if options.split else None
-        self._ensemble = Ensemble(self._networks, options.split)
+        half = self.precision == "bf16" and not options.split
+        self._head = last_layer_of(networks) if half and has_last_layer(networks) else None
+        self._ensemble = Ensemble(self._networks, options.split or self._head is not None)
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """See `Engine`."""
@@ -95,7 +98,8 @@ class TorchEngine:
         half = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             found: torch.Tensor = self._ensemble(windows)
-        return found.float().cpu()
+        found = found.float().cpu()
+        return found if self._head is None else torch.stack([self._head(one) for one in found])
 
 
 def _openvino(networks: Sequence[nn.Module], options: EngineOptions) -> Engine:

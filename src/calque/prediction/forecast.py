@@ -47,8 +47,8 @@ class Load:
     window_seconds: float | None = None
 
     @property
-    def logit_bytes(self) -> int:
-        """Of one logit or feature, as engines hand it over and as it is held."""
+    def feature_bytes(self) -> int:
+        """Of one feature, as engines hand it over and as it is held; logits take four."""
         return 2 if (self.engine, self.precision) == ("openvino", "bf16") else 4
 
 
@@ -88,8 +88,9 @@ def forecast(
         load: engine, precision, windows per call.
     """
     grid, shape, outputs = placement.original, placement.prepared.shape, plan.network.outputs
-    channels = carried(plan.network, load.members, load.precision, options.confidence) or outputs
-    held = load.logit_bytes * channels  # bytes of a voxel, until a label is decided
+    features = carried(plan.network, load.members, load.precision, options.confidence)
+    channels = features or outputs
+    held = channels * (load.feature_bytes if features else 4)  # bytes of a voxel, until a label is decided
     patch = tiling.patch
     axis = rows.stream_axis(shape, plan.patch)
     z, y, x = (max(n, p) for n, p in zip(shape, patch, strict=True))

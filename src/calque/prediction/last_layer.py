@@ -79,13 +79,17 @@ class Ensemble(nn.Module):
 def carried(config: NetworkConfig, members: int, precision: Precision, folds: bool = False) -> int | None:
     """Features per voxel of an ensemble where the last layer is left out of engines, else None.
 
-    It is where features are fewer than outputs. With bf16 also where they are not more than twice as many: in
-    f32 the last layer halves what bf16 changes, for logits that are rounded tie where they should not.
-    And where `folds` must be told apart.
+    It is where features are fewer than outputs. With bf16 also where they are not more than twice as many:
+    they are held in two bytes, and logits in four. And where `folds` must be told apart.
     """
     features = config.features[0] * members
     few = features < config.outputs or (precision == "bf16" and features <= 2 * config.outputs)
     return features if is_unet(config) and (few or (folds and members > 1)) else None
+
+
+def has_last_layer(networks: Sequence[nn.Module]) -> bool:
+    """Whether the last layer of all of them can be taken apart."""
+    return all(isinstance(network, UNet) for network in networks)
 
 
 def last_layer_of(networks: Sequence[nn.Module]) -> LastLayer:
@@ -94,9 +98,9 @@ def last_layer_of(networks: Sequence[nn.Module]) -> LastLayer:
     Raises:
         ModelError: a network has no last that could be taken off.
     """
-    parts = [network.head for network in networks if isinstance(network, UNet)]
-    if len(parts) != len(networks):
+    if not has_last_layer(networks):
         raise ModelError("The last layer of this network cannot be taken apart", expected="a U-Net")
+    parts = [network.head for network in networks if isinstance(network, UNet)]
     own = tuple(LastLayer(w.detach().float().cpu(), b.detach().float().cpu()) for w, b in parts)
     weight = torch.cat([one.weight for one in own], 1) / len(own)
     bias = torch.stack([one.bias for one in own]).mean(0)

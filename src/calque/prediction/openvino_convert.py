@@ -1,8 +1,8 @@
 """From torch to OpenVINO's intermediate representation, in a form that takes little memory and any window.
 
-Three things are done to a network on its way, none of which changes what it computes but for rounding:
-norms become one operation each, joined inputs of a convolution become two convolutions, and upsampled
-features are cut to the size of their skip connection.
+Four things are done to a network on its way, none of which changes what it computes but for rounding:
+norms become one operation each, joined inputs of a convolution become two convolutions, upsampled
+features are cut to the size of their skip connection, and the last layer stays in f32.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from torch import nn
 from calque.errors import MissingExtraError, ModelError
 from calque.io.atomic import atomic_path
 from calque.prediction.last_layer import Ensemble
+from calque.prediction.openvino_precision import keep_last_layers
 
 EXTRA = "openvino"
 FILE = "network.xml"
-FORM = 2
+FORM = 3
 """Of converted networks: with another one what is in caches is made again."""
 
 _TELEMETRY = "openvino_telemetry"
@@ -84,6 +85,7 @@ def convert(networks: Sequence[nn.Module], shape: tuple[int, ...], split: bool =
     model.outputs[0].get_tensor().set_names({"logits"})
     _cut_to_skips(model)
     _split_joined(model)
+    keep_last_layers(openvino, model)
     model.validate_nodes_and_infer_types()
     return model
 

@@ -118,7 +118,7 @@ class OpenVINOEngine:
         return self._ready[shape]
 
     def _model(self, shape: tuple[int, ...]) -> Any:
-        """The network for windows of `shape`; in bf16 its results come as they are computed."""
+        """The network for windows of `shape`; features in bf16 come as they are computed, logits in f32."""
         if self._cache is None:
             name = shape if self._divisor is None else None
             if name not in self._converted:
@@ -128,7 +128,7 @@ class OpenVINOEngine:
             model = self._openvino.Core().read_model(self._kept(self._cache, self._exported(shape)))
         if tuple(model.inputs[0].shape) != shape:
             model.reshape(list(shape))
-        if self.precision == "bf16":
+        if self.precision == "bf16" and self._split:
             steps = self._openvino.preprocess.PrePostProcessor(model)
             steps.output().tensor().set_element_type(self._openvino.Type.bf16)
             model = steps.build()

@@ -26,8 +26,8 @@ class PredictOptions(Value):
             compute the fewest voxels, which moves instance norms; "auto" takes these where validation cases
             did not lose by it (`Learned.windows`) and no confidence is asked for.
         engine: a key of `calque.prediction.engines.ENGINES`, or "auto".
-        precision: of convolutions; "auto" is bf16 where the processor computes in it and the model was seen
-            to give the same labels, else f32.
+        precision: of all but the last layer, which is computed in f32; "auto" is bf16 where the processor
+            computes in it and the model was seen to give the same labels, else f32.
         probabilities: whether softmax probabilities are returned too; they take memory for every class.
         entropy: whether a map of uncertainty is returned too.
         confidence: whether each class's Dice is estimated from how far windows and mirrorings agree.
