@@ -16,7 +16,7 @@ from calque.image import Image
 from calque.interop.nnunet import import_nnunet
 from calque.io import read_image, read_labels
 from calque.model import Model
-from calque.prediction import PredictOptions
+from calque.prediction import PredictOptions, measure_parity
 from calque.preparation import prepare_image
 
 from . import foreign_models as fm
@@ -153,6 +153,14 @@ def test_labels_of_all_cases_are_those_of_nnunet(genuine: Model, data_root: Path
     cases = sorted((data_root / "nnunet-model" / "predictions" / f"mirror-{mirror}").glob("*.nii.gz"))
     assert len(cases) == 20
     assert _compare(genuine, data_root, mirror, cases) <= 1e-4
+
+
+@pytest.mark.data
+def test_bf16_is_admitted_for_a_half_trained_model(genuine: Model, data_root: Path) -> None:
+    cases = sorted((data_root / "nnunet-model" / "predictions" / "mirror-off").glob("*.nii.gz"))[:6]
+    images = (read_image(data_root / "hippocampus" / "imagesTr" / path.name) for path in cases)
+    parity = measure_parity(genuine.plan, genuine.networks(), images)
+    assert parity.admitted, parity
 
 
 @pytest.mark.data

@@ -17,6 +17,7 @@ from calque.io import write_text_atomic
 from calque.prediction.engines import Engine
 from calque.prediction.last_layer import classes_of
 from calque.prediction.learned import Parity
+from calque.prediction.openvino_convert import FORM
 from calque.prediction.options import Precision
 from calque.prediction.padding import Rows
 from calque.prediction.tiling import window_starts
@@ -102,7 +103,7 @@ def remembered(cache: Path | None, key: str | None, engine: str, make: Callable[
     """A quick check that is done once for a model on a machine, where there is a cache."""
     if cache is None or key is None:
         return make()
-    name = hashlib.sha256(json.dumps([key, engine, torch.__version__]).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps([key, engine, torch.__version__, FORM]).encode()).hexdigest()[:32]
     path = cache / "parity" / f"{name}.json"
     try:
         return Parity.read(path)
