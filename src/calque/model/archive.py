@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -23,11 +23,14 @@ from calque.model.card import Card
 from calque.planning import Plan
 from calque.value import Value
 
+Kept = TypeVar("Kept")
+
 VERSION = 1
 
 _MANIFEST = "model.json"
 _MANIFEST_BYTES = 2**24
 _MEMBERS, _FIRST = "members", "first"
+_LOCAL = struct.Struct("<4s5H3L2H")  # of an entry
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same model is the same bytes
 _DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, EOFError, OSError,
@@ -79,8 +82,26 @@ def _listed(folder: str, number: int, data: bytes) -> Member:
     return Member(name=_name(folder, number), sha256=hashlib.sha256(data).hexdigest())
 
 
-def read(path: Path | str) -> tuple[Manifest, list[bytes], list[bytes]]:
+class Part(NamedTuple):
+    """A member in its file.
+
+    Args:
+        data: its bytes.
+        offset: where they begin.
+        handle: of the open file; it is closed after `read`.
+    """
+
+    data: bytes
+    offset: int
+    handle: int
+
+
+def read(path: Path | str, keep: Callable[[Part], Kept]) -> tuple[Manifest, list[Kept], list[Kept]]:
     """The manifest, the members and those of the first stage, whose checksums agree.
+
+    Args:
+        path: of the file.
+        keep: what is made of each member, one after the other.
 
     Raises:
         ReadError: there is no such file.
@@ -95,18 +116,37 @@ def read(path: Path | str) -> tuple[Manifest, list[bytes], list[bytes]]:
             manifest = _manifest(_read_entry(archive, entries, _MANIFEST, path), path)
             _check_names(manifest, entries, path)
             listed = (*manifest.members, *manifest.first)
-            members = [_read_entry(archive, entries, member.name, path) for member in listed]
+            members = [_kept(archive, entries, member, path, keep) for member in listed]
     except _DAMAGE as problem:
         raise ModelError("This is not a Calque model, or it is damaged", where=path, got=problem) from None
-    for member, data in zip(listed, members, strict=True):
-        if hashlib.sha256(data).hexdigest() != member.sha256:
-            raise ModelError(
-                "The weights do not match their checksum",
-                where=f"{path}, {member.name}",
-                fix="copy or download the model again",
-            )
     own = len(manifest.members)
     return manifest, members[:own], members[own:]
+
+
+def _kept(
+    archive: zipfile.ZipFile,
+    entries: dict[str, zipfile.ZipInfo],
+    member: Member,
+    path: Path,
+    keep: Callable[[Part], Kept],
+) -> Kept:
+    data = _read_entry(archive, entries, member.name, path)
+    if hashlib.sha256(data).hexdigest() != member.sha256:
+        raise ModelError(
+            "The weights do not match their checksum",
+            where=f"{path}, {member.name}",
+            fix="copy or download the model again",
+        )
+    file = archive.fp
+    assert file is not None  # noqa: S101  (it is open)
+    return keep(Part(data, _data_offset(file, entries[member.name]), file.fileno()))
+
+
+def _data_offset(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
+    """Where an entry's bytes begin: after its local header, its name and what else is there."""
+    file.seek(entry.header_offset)
+    *_, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
+    return entry.header_offset + _LOCAL.size + int(name) + int(extra)
 
 
 def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as format_tensors
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -27,16 +26,15 @@ from calque.io.dicom import Identity
 from calque.labels import Labels
 from calque.model import archive
 from calque.model.card import Card
+from calque.model.stored import OpenFile, State, opened, stored_state
 from calque.nets import NetworkConfig, build, is_unet
+from calque.nets.unet import finest_head
 from calque.nets.others import GIVEN, Maker, give_network
 from calque.parallel import Outcome
 from calque.planning import Plan
 from calque.prediction import Learned, Prediction, PredictOptions, Predictor, predict_many
 from calque.prediction.options import labels_alone
 from calque.prediction.scans import Input, Scan
-
-State = Mapping[str, torch.Tensor]
-"""A network's weights by name."""
 
 _MOST_BLOCKS = 10_000
 
@@ -94,16 +92,11 @@ class Model:
             ReadError: there is no such file.
             ModelError: the file is damaged, incomplete, of an unknown version, or its parts do not agree.
         """
-        manifest, members, first = archive.read(path)
+        manifest, members, first = _read(Path(path))
         if network is not None:
             give_network(network, manifest.plan.network.kind.removeprefix(GIVEN))
         try:
-            states = tuple(parse_tensors(data) for data in members)
-            before = tuple(parse_tensors(data) for data in first)
-        except (SafetensorError, ValueError, KeyError) as problem:
-            raise ModelError("The weights cannot be read", where=path, got=problem) from None
-        try:
-            return cls(manifest.plan, states, manifest.card, before)
+            return cls(manifest.plan, tuple(members), manifest.card, tuple(first))
         except ModelError as problem:
             problem.where = f"{path}, {problem.where}" if problem.where else path
             raise
@@ -229,6 +222,20 @@ class Model:
         return predict_many(self.predictor(PredictOptions(**options)), inputs)
 
 
+def _read(path: Path) -> tuple[archive.Manifest, list[State], list[State]]:
+    """What a model file holds; weights stay in it until they are looked at."""
+    files: list[OpenFile | None] = []
+
+    def keep(part: archive.Part) -> State:
+        files[:] = files or [opened(path, part.handle)]
+        try:
+            return stored_state(files[0], part.data, part.offset)
+        except (SafetensorError, ValueError, KeyError) as problem:
+            raise ModelError("The weights cannot be read", where=path, got=problem) from None
+
+    return archive.read(path, keep)
+
+
 class _Members(Sequence[nn.Module]):
     """Networks that are made when somebody looks at them: where a cache holds them ready, nobody does."""
 
@@ -237,6 +244,10 @@ class _Members(Sequence[nn.Module]):
 
     def __len__(self) -> int:
         return len(self._states)
+
+    def heads(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """As `UNet.head` of each, without the rest."""
+        return [finest_head(state) for state in self._states]
 
     @overload
     def __getitem__(self, index: int) -> nn.Module: ...

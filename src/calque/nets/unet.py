@@ -6,7 +6,7 @@ Modules carry nnU-Net's names, so that its checkpoints load by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
@@ -110,10 +110,19 @@ def _cut(grown: Tensor, skip: Tensor) -> Tensor:
     return grown
 
 
+def finest_head(state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """`UNet.head` of weights by name."""
+    last = max(int(name.split(".")[2]) for name in state if name.startswith(_HEADS))
+    return state[f"{_HEADS}{last}.weight"].flatten(1), state[f"{_HEADS}{last}.bias"]
+
+
 ENCODERS: dict[str, type[PlainEncoder] | type[ResidualEncoder]] = {
     "plain": PlainEncoder,
     "residual": ResidualEncoder,
 }
+
+
+_HEADS = "decoder.seg_layers."
 
 
 class UNet(nn.Module):
@@ -153,8 +162,7 @@ class UNet(nn.Module):
     @property
     def head(self) -> tuple[Tensor, Tensor]:
         """The finest head, a linear map of each voxel: weights (k, features[0]) and biases (k,)."""
-        last = self.decoder.seg_layers[-1].state_dict()
-        return last["weight"].flatten(1), last["bias"]
+        return finest_head(self.state_dict())
 
     def _check(self, x: Tensor) -> None:
         divisor = self.config.divisor

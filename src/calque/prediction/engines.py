@@ -44,6 +44,10 @@ class Engine(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Let go of what windows are computed in: none comes for a while. What the last call gave stays."""
+        ...
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -87,9 +91,9 @@ class TorchEngine:
         self._networks = [network.to(self.device).eval() for network in networks]
         for weight in (w for network in self._networks for w in network.parameters() if w.ndim == 5):
             weight.data = weight.data.contiguous(memory_format=self._format)
-        self.last = last_layer_of(networks) if options.split else None
+        self.last = last_layer_of(self._networks) if options.split else None
         half = self.precision == "bf16" and not options.split
-        self._head = last_layer_of(networks) if half and has_last_layer(networks) else None
+        self._head = last_layer_of(self._networks) if half and has_last_layer(self._networks) else None
         self._ensemble = Ensemble(self._networks, options.split or self._head is not None)
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
@@ -100,6 +104,9 @@ class TorchEngine:
             found: torch.Tensor = self._ensemble(windows)
         found = found.float().cpu()
         return found if self._head is None else torch.stack([self._head(one) for one in found])
+
+    def rest(self) -> None:
+        """See `Engine`; torch lets go by itself."""
 
 
 def _openvino(networks: Sequence[nn.Module], options: EngineOptions) -> Engine:

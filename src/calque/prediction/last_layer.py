@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -92,15 +93,27 @@ def has_last_layer(networks: Sequence[nn.Module]) -> bool:
     return all(isinstance(network, UNet) for network in networks)
 
 
+@runtime_checkable
+class Heads(Protocol):
+    """Networks that are made when they are looked at, and whose last layers can be had without."""
+
+    def heads(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Weights (k, f) and biases (k,) of each."""
+        ...
+
+
 def last_layer_of(networks: Sequence[nn.Module]) -> LastLayer:
     """The heads of an ensemble as one.
 
     Raises:
         ModelError: a network has no last that could be taken off.
     """
-    if not has_last_layer(networks):
+    if isinstance(networks, Heads):
+        parts = networks.heads()
+    elif has_last_layer(networks):
+        parts = [network.head for network in networks if isinstance(network, UNet)]
+    else:
         raise ModelError("The last layer of this network cannot be taken apart", expected="a U-Net")
-    parts = [network.head for network in networks if isinstance(network, UNet)]
     own = tuple(LastLayer(w.detach().float().cpu(), b.detach().float().cpu()) for w, b in parts)
     weight = torch.cat([one.weight for one in own], 1) / len(own)
     bias = torch.stack([one.bias for one in own]).mean(0)

@@ -13,6 +13,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from calque.prediction.openvino_precision import keep_last_layers
 
 EXTRA = "openvino"
 FILE = "network.xml"
-FORM = 3
+FORM = 4
 """Of converted networks: with another one what is in caches is made again."""
 
 _TELEMETRY = "openvino_telemetry"
@@ -146,11 +147,15 @@ def _cut_to_skips(model: Any) -> None:
 
 
 def _is_upsampled(output: Any) -> bool:
-    """A transposed convolution, with or without its bias."""
+    return bool(_upsampling(output).get_type_name() == "ConvolutionBackpropData")
+
+
+def _upsampling(output: Any) -> Any:
+    """The transposed convolution, where there is one, before its bias and what is cut off."""
     node = output.get_node()
-    while node.get_type_name() == "Add":
+    while node.get_type_name() in ("Add", "Slice"):
         node = node.input_value(0).get_node()
-    return bool(node.get_type_name() == "ConvolutionBackpropData")
+    return node
 
 
 def _split_joined(model: Any) -> None:
@@ -164,20 +169,64 @@ def _split_joined(model: Any) -> None:
         users = [user.get_node() for user in joined.output(0).get_target_inputs()]
         if joined.get_attributes()["axis"] != 1 or len(users) != 1 or not _is_plain_convolution(users[0]):
             continue
-        (conv,), start, parts = users, 0, []
-        weight, told = conv.input_value(1).get_node().data, conv.get_attributes()
-        manner = [told[name] for name in ("strides", "pads_begin", "pads_end", "dilations")]
+        (conv,), start, pieces = users, 0, []
+        weight = conv.input_value(1).get_node().data
         for k in range(joined.get_input_size()):
             part = joined.input_value(k)
             stop = start + part.get_partial_shape()[1].get_length()
-            own = ops.constant(np.ascontiguousarray(weight[:, start:stop]))
-            parts.append(ops.convolution(part, own, *manner))
+            pieces.append((part, ops.constant(np.ascontiguousarray(weight[:, start:stop]))))
             start = stop
-        total = parts[0]
-        for part in parts[1:]:
-            total = ops.add(total, part)
+        if len(pieces) == 2 and _is_upsampled(pieces[0][0]) and _keeps_size(conv):
+            total = _skip_first(conv, *pieces)
+        else:
+            total = reduce(ops.add, [ops.convolution(*piece, *_manner(conv)) for piece in pieces])
         for user in conv.output(0).get_target_inputs():
             user.replace_source_output(total.output(0))
+
+
+def _skip_first(conv: Any, grown: tuple[Any, Any], skip: tuple[Any, Any]) -> Any:
+    """The sum, for which the skip connection is convolved, and forgotten, before features are upsampled.
+
+    OpenVINO orders operations by what they need, so the upsampling is made to need the other convolution: 0
+    times one value of it is added to what is upsampled. Then two tensors of full size do where three were
+    held. It places them largest first, and of equals in no order that is known, which would cost the third
+    one again: so both convolutions make one row too many, which is cut off their sum.
+
+    Args:
+        conv: that of the joined features.
+        grown: upsampled features (or what was cut of them) and their weights.
+        skip: the skip connection and its weights.
+    """
+    import openvino.opset13 as ops
+
+    strides, before, after, dilations = _manner(conv)
+    manner = (strides, before, [after[0] + 1, *after[1:]], dilations)
+    first = ops.convolution(*skip, *manner)
+    rank = len(first.output(0).get_partial_shape())
+    ones = np.ones(rank, np.int64)
+    value = ops.slice(first, np.zeros_like(ones), ones, ones, np.arange(rank))
+    upsampling = _upsampling(grown[0])
+    later = ops.add(upsampling.input_value(0), ops.clamp(value, 0.0, 0.0))
+    upsampling.input(0).replace_source_output(later.output(0))
+    total = ops.add(ops.convolution(*grown, *manner), first)
+    rows = ops.gather(ops.shape_of(skip[0], output_type="i64"), np.array([2]), np.int64(0))
+    return ops.slice(total, np.array([0]), rows, np.array([1]), np.array([2]))
+
+
+def _manner(conv: Any) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Strides, padding before and after, dilations."""
+    told = conv.get_attributes()
+    strides, before, after, dilations = (
+        list(told[name]) for name in ("strides", "pads_begin", "pads_end", "dilations")
+    )
+    return strides, before, after, dilations
+
+
+def _keeps_size(conv: Any) -> bool:
+    strides, before, after, dilations = _manner(conv)
+    kernel = list(conv.input_value(1).get_partial_shape().to_shape())[2:]
+    lost = [d * (k - 1) - a - b for d, k, a, b in zip(dilations, kernel, after, before, strict=True)]
+    return set(strides) == {1} and set(lost) == {0}
 
 
 def _is_plain_convolution(node: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import prod
 
 from torch import nn
 
@@ -41,6 +42,9 @@ from calque.preparation.case import plan_placement
 from calque.preparation.model import Placement
 from calque.preparation.rows import PreparedRows
 from calque.preparation.thickness import spline_orders
+
+_SIDE_BY_SIDE = 2**24
+"""Features of a window (voxels times channels) up to which a second one may be computed beside it."""
 
 
 class Predictor:
@@ -156,7 +160,8 @@ class Predictor:
         calibration = self.learned.calibration
         asked = options.probabilities or options.entropy
         scratch = Scratch(options.scratch if asked else None)
-        timed = _Timed(slabs(self.engine, rows, self.channels, tiling, agreement))
+        engine = self.engine
+        timed = _Timed(slabs(engine, rows, self.channels, tiling, agreement, engine.rest))
         restored = restore(
             timed,
             rows.placement,
@@ -254,7 +259,7 @@ class Predictor:
     def _make_ready(self, precision: Precision) -> None:
         options, shape = self.options, (self.plan.network.given, *self.plan.patch)
         alone = options.memory is not None or options.batch == 1 or self.windows == "fewest"
-        most = 1 if alone else 2
+        most = 1 if alone or prod(self.plan.patch) * self.plan.network.features[0] > _SIDE_BY_SIDE else 2
         self.choice = choose_engine(
             options.engine,
             self.networks,

@@ -87,6 +87,7 @@ def slabs(
     outputs: int,
     tiling: Tiling,
     watch: Watch | None = None,
+    rest: Callable[[], None] | None = None,
 ) -> Iterator[Slab]:
     """As `sliding_window`, but rows are given away as soon as they are finished.
 
@@ -99,11 +100,12 @@ def slabs(
         outputs: how many logits per voxel the network gives.
         tiling: the windows.
         watch: told of every window.
+        rest: called when windows pause, so that rows that are finished find room: `Engine.rest`.
     """
     rows = Whole(array) if isinstance(array, np.ndarray) else array
     padded = Padded(rows, tiling.streamed(tiling.patch))
     inside = padded.inside
-    for slab in _Stream(run, padded, tiling, outputs, watch):
+    for slab in _Stream(run, padded, tiling, outputs, watch, rest):
         low, high = max(slab.rows.start, inside[0].start), min(slab.rows.stop, inside[0].stop)
         if low < high:
             kept = slab.logits[:, low - slab.rows.start : high - slab.rows.start, inside[1], inside[2]]
@@ -123,10 +125,16 @@ class _Stream:
     """Rows of windows one after the other, and the slab of logits that later windows still touch."""
 
     def __init__(
-        self, run: Run, rows: Padded, tiling: Tiling, outputs: int, watch: Watch | None = None
+        self,
+        run: Run,
+        rows: Padded,
+        tiling: Tiling,
+        outputs: int,
+        watch: Watch | None = None,
+        rest: Callable[[], None] | None = None,
     ) -> None:
         self._run, self._rows, self._outputs, self._tiling = run, rows, outputs, tiling
-        self._watch = watch
+        self._watch, self._rest = watch, rest or _nothing
         self._patch = tiling.streamed(tiling.patch)
         self._starts = window_starts(rows.shape, self._patch, tiling.overlap)
         factors = importance(self._patch)
@@ -155,6 +163,7 @@ class _Stream:
                 return
             for task, logits in self._windows(part, base, tasks):
                 self._add(logits, base, span, task)
+            self._rest()
             finished = stop if last else starts[first + together]
             assert self._mean is not None  # noqa: S101  (a group has windows)
             yield from self._finished(self._mean.held, base, finished)
@@ -235,6 +244,7 @@ class _Stream:
             turned = self._turned(logits, task)
             if self._watch is not None:
                 self._watch.window(task.corner, turned)
+            self._rest()
             yield from self._finished(turned, 0, self._patch[0])
 
     def _finished(self, held: torch.Tensor, base: int, stop: int) -> Iterator[Slab]:
@@ -247,6 +257,10 @@ class _Stream:
             if self._watch is not None:
                 self._watch.finished(rows, done.numpy())
             yield Slab(rows, done.numpy())
+
+
+def _nothing() -> None:
+    """Where nobody wants to rest."""
 
 
 def _constant(window: torch.Tensor) -> bytes | None:
