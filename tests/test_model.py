@@ -19,6 +19,7 @@ from calque.geometry import Grid
 from calque.image import Image
 from calque.io import write_image
 from calque.model import Card, Model
+from calque.model.model import _Members
 from calque.nets import build
 from calque.prediction import PredictOptions, Predictor
 
@@ -82,6 +83,34 @@ def test_a_model_comes_back_as_it_was(saved):
     for one, other in zip(model.members, loaded.members, strict=True):
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_weights_stay_in_the_file_even_when_it_is_removed(saved, tmp_path):
+    path = tmp_path / "model.calque"
+    path.write_bytes(saved.read_bytes())
+    loaded = Model.load(path)
+    name = "decoder.seg_layers.0.bias"
+    assert loaded.members[1][name] is not loaded.members[1][name]
+    path.unlink()
+    assert torch.equal(loaded.members[1][name], make_model().members[1][name])
+
+
+def test_a_file_that_is_written_to_while_it_is_in_use_is_noticed(saved, tmp_path):
+    path = tmp_path / "model.calque"
+    path.write_bytes(saved.read_bytes())
+    loaded = Model.load(path)
+    path.write_bytes(b"\0" * saved.stat().st_size)
+    with pytest.raises(ModelError, match="changed while it was in use") as caught:
+        loaded.networks()
+    assert caught.value.where == path
+
+
+def test_the_last_layer_is_known_without_the_network(saved):
+    loaded = Model.load(saved)
+    for found, network in zip(
+        _Members(loaded.members, loaded._network).heads(), loaded.networks(), strict=True
+    ):
+        assert all(torch.equal(one, other) for one, other in zip(found, network.head, strict=True))
 
 
 def test_the_same_model_is_the_same_bytes(saved, tmp_path):

@@ -44,6 +44,9 @@ class Copy:
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         return windows.clone()
 
+    def rest(self) -> None:
+        """It holds nothing."""
+
 
 def chosen(folder: Path, *masks: object, folds: str = "0", functions: list[str] | None = None) -> Path:
     """postprocessing.json as `determine_postprocessing` writes it."""

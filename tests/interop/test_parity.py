@@ -110,6 +110,9 @@ class _Copy:
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         return windows.clone()
 
+    def rest(self) -> None:
+        """It holds nothing."""
+
 
 # What nnU-Net 2.8.1 itself predicted
 

@@ -1,11 +1,15 @@
-"""Freed memory is reused, which the kernel's own count of page faults shows."""
+"""Freed memory is reused, or given back: the kernel's own counts show it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+from calque.planning.memory import give_back
 
 FAULTS = """
 import resource, sys
@@ -31,3 +35,27 @@ def test_blocks_that_are_freed_are_not_faulted_in_again() -> None:
     }
     assert faults["plain"] > 5000
     assert faults["keep"] < faults["plain"] / 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel says what is resident; this is not Linux")
+def test_pages_of_a_mapped_file_are_given_back_and_come_again(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    np.arange(2**20, dtype=np.float32).tofile(path)
+    mapped = np.memmap(path, np.float32, "r")
+    total = float(mapped.sum())
+    assert _resident(path) > 2**21
+    give_back(path)
+    assert _resident(path) == 0
+    assert float(mapped.sum()) == total
+
+
+def _resident(path: Path) -> int:
+    """Bytes of a mapped file that are in memory."""
+    found, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *rest = line.split()
+        if "-" in name:
+            inside = line.endswith(str(path))
+        elif inside and name == "Rss:":
+            found += 1024 * int(rest[0])
+    return found

@@ -15,6 +15,8 @@ from ..preparation.synthetic import make_plan
 
 PLAN = make_plan(patch=(32, 32, 32))
 
+PHASES = ("conversion", "rows", "windows", "deciding")
+
 
 def of(slices: int = 400, mirror: str = "off", windows: int = 1, **options):
     grid = Grid.from_parts((slices, 128, 128), (1, 1, 1))
@@ -50,10 +52,18 @@ def test_what_lies_in_files_grows_with_the_scan_on_the_disk_alone(tmp_path):
     assert (short.disk_bytes, long.disk_bytes) == (12 * 400 * 128 * 128, 12 * 800 * 128 * 128)
 
 
+def test_what_is_held_in_turn_is_not_added_up():
+    found = of(windows=64)
+    held = sum(size for part, size in found.parts.items() if part not in PHASES)
+    longest = max(found.parts[part] for part in PHASES)
+    assert longest == found.parts["windows"]
+    assert found.memory_bytes == pytest.approx(1.05 * (held + longest))
+
+
 def test_fewer_windows_at_a_time_where_memory_is_short():
-    sizes = {n: of(windows=n).memory_bytes for n in (1, 2, 4, 8)}
+    sizes = {n: of(windows=n).memory_bytes for n in (32, 64, 128, 256)}
     assert sorted(sizes.values()) == list(sizes.values())
-    assert fit_windows(8, sizes[4], lambda n: of(windows=n)).windows_per_call == 4
-    assert fit_windows(8, None, lambda n: of(windows=n)).windows_per_call == 8
+    assert fit_windows(256, sizes[128], lambda n: of(windows=n)).windows_per_call == 128
+    assert fit_windows(256, None, lambda n: of(windows=n)).windows_per_call == 256
     with pytest.raises(ResourceError, match="at least"):
-        fit_windows(8, sizes[1] - 1, lambda n: of(windows=n))
+        fit_windows(8, of(windows=1).memory_bytes - 1, lambda n: of(windows=n))

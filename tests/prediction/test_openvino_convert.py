@@ -96,3 +96,31 @@ def test_last_layers_keep_f32_where_the_rest_is_bf16(config: NetworkConfig, tmp_
     assert precisions[0] == precisions[1]
     lower = "bf16" if fast_bf16(find_machine()) else "f32"
     assert sorted(precisions[0]) == sorted([lower] * (len(precisions[0]) - 2) + ["f32"] * 2)
+
+
+@pytest.mark.parametrize("config", [VOLUMES, RESIDUAL, SLICES])
+def test_skip_connections_are_convolved_before_features_are_upsampled(config: NetworkConfig) -> None:
+    shape = (1, 1, 1, 8, 8) if config.dimensions == 2 else (1, 1, 8, 8, 8)
+    model = openvino_convert.convert([build(config).eval()], shape)
+    order = {node.get_friendly_name(): k for k, node in enumerate(model.get_ordered_ops())}
+    upsampled = [n for n in model.get_ordered_ops() if n.get_type_name() == "ConvolutionBackpropData"]
+    assert len(upsampled) == 2
+    for node in upsampled:
+        later = node.input_value(0).get_node()
+        value = later.input_value(1).get_node().input_value(0).get_node()  # of the convolved skip connection
+        skip = value.input_value(0).get_node()
+        assert (later.get_type_name(), skip.get_type_name()) == ("Add", "Convolution")
+        assert order[skip.get_friendly_name()] < order[node.get_friendly_name()]
+
+
+def test_what_came_out_stays_while_the_engine_rests() -> None:
+    network, x = (
+        build(VOLUMES).eval(),
+        torch.randn((1, 1, 8, 8, 8), generator=torch.Generator().manual_seed(0)),
+    )
+    engine = make_engine("openvino", [network], EngineOptions("f32"))
+    found = engine(x)
+    before = found.clone()
+    engine.rest()
+    assert torch.equal(found, before)
+    assert torch.equal(engine(x), before)

@@ -137,6 +137,19 @@ def test_a_slab_is_never_longer_than_a_window_however_long_the_scan():
     assert max(heights) == 8
 
 
+def test_windows_rest_before_rows_are_given_away():
+    events = []
+
+    def run(windows: torch.Tensor) -> torch.Tensor:
+        events.append("window")
+        return blur(windows)
+
+    array = np.random.default_rng(0).normal(size=(1, 16, 8, 8)).astype(np.float32)
+    for _ in slabs(run, array, 3, Tiling((8, 8, 8), batch=1), rest=lambda: events.append("rest")):
+        events.append("rows")
+    assert events == ["window", "rest", "rows"] * 3
+
+
 def test_windows_are_batched_across_slices():
     seen = []
 

@@ -28,8 +28,8 @@ from calque.model import archive
 from calque.model.card import Card
 from calque.model.stored import OpenFile, State, opened, stored_state
 from calque.nets import NetworkConfig, build, is_unet
-from calque.nets.unet import finest_head
 from calque.nets.others import GIVEN, Maker, give_network
+from calque.nets.unet import finest_head
 from calque.parallel import Outcome
 from calque.planning import Plan
 from calque.prediction import Learned, Prediction, PredictOptions, Predictor, predict_many

@@ -16,6 +16,7 @@ from torch import nn
 from calque.errors import ReadError
 from calque.io import write_text_atomic
 from calque.planning.machine import find_machine
+from calque.planning.memory import give_back
 from calque.prediction.engines import Engine, EngineOptions, available_engines, make_engine
 from calque.prediction.openvino_convert import FORM
 from calque.prediction.options import Precision
@@ -88,6 +89,7 @@ def choose_engine(
         told = replace(options, precision=precision, streams=streams)
         best = min(seconds.values(), default=float("inf"))
         spent = time_window(make_engine(engine, networks, told), shape, best)
+        give_back()  # the next candidate, and the first scan, begin with as little as the first candidate
         seconds[_name(engine, precision, streams)] = round(spent, 4)
     pairs = zip(seconds.values(), candidates, strict=True)
     weighed = [s * (_WORTH if streams > 1 else 1.0) for s, (_, streams) in pairs]

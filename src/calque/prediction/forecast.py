@@ -8,6 +8,7 @@ from math import prod
 
 from calque.errors import ResourceError
 from calque.geometry import Shape
+from calque.nets import NetworkConfig, is_unet
 from calque.planning import Plan
 from calque.planning.cost import layers
 from calque.prediction import decide, restore, scratch, windows
@@ -18,14 +19,15 @@ from calque.preparation import rows
 from calque.preparation.model import Placement
 from calque.value import Value
 
-_PROCESS = 550_000_000  # Python with torch and OpenVINO, before anything is read
+_PROCESS = 430_000_000  # Python with torch and OpenVINO, before anything is read
+_CONVERSION = 14  # bytes of a parameter, while a network is made ready for the first time
 _ROW_COPIES = 3  # of the image's rows: as they are, normalised, along one axis
 _REACH = 36  # rows more than asked for: cubic splines look 18 to either side
 _GIVEN_COPIES = {True: 4, False: 2}  # of finished logits: given away; held for the next rows, joined, cut
 _MADE_COPIES = 4  # of resampled logits: along each axis, and the largest of them
 _PIXEL = 160  # bytes: indices and weights of four neighbours, while they are made
 _BYTES = {"f32": 4, "bf16": 2}
-_SLACK = 1.1  # allocators round up
+_SLACK = 1.05  # allocators round up
 
 
 @dataclass(frozen=True)
@@ -87,59 +89,111 @@ def forecast(
         tiling: windows and mirroring; its axis is chosen here.
         load: engine, precision, windows per call.
     """
-    grid, shape, outputs = placement.original, placement.prepared.shape, plan.network.outputs
+    sizes = _sized(placement, plan, options, tiling, load)
+    voxels, outputs = placement.original.voxels, plan.network.outputs
+    soft = voxels * (4 * outputs * options.probabilities + 2 * options.entropy)
+    disk = soft if options.scratch is not None else 0
+    # files are written a few pages at a time; entropy is read from them as float32, to be written
+    held_soft = min(soft, scratch.PAGE_BYTES) + 4 * voxels * options.entropy if disk else soft
+    held = {
+        "process": _PROCESS,
+        "weights": sizes.weights * _weight_bytes(load, options),
+        "image": voxels * voxel_bytes,
+        "labels": voxels * plan.labels.dtype.itemsize * (1 if plan.first is None else 2),
+        "slab": sizes.slab,
+        "window of nothing": sizes.logits if sizes.several and sizes.logits <= windows.MEMO_BYTES else 0,
+        "asked for": held_soft + voxels * options.confidence,
+    }
+    phases = _phases(sizes, placement, plan, options, load)
+    seconds = (load.window_seconds or 0.0) * prod(tiling.patch) / prod(plan.patch)
+    runs = sizes.count * (len(tiling.flips(0)) if tiling.mirror == "full" else 1)
+    return PredictionForecast(
+        memory_bytes=round((sum(held.values()) + max(phases.values())) * _SLACK),
+        parts=held | phases,
+        windows=runs,
+        seconds=None if load.window_seconds is None else runs * seconds + _rest(voxels, outputs),
+        windows_per_call=load.windows,
+        window=tiling.patch,
+        disk_bytes=disk,
+    )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What memory depends on.
+
+    Args:
+        patch: voxels of a window.
+        weights: parameters of all networks.
+        carried: values per voxel until a label is decided.
+        plane: voxels of a row of the padded image.
+        span: rows of a slab.
+        count: windows.
+        several: whether windows are averaged.
+        logits: bytes of what comes out of one window.
+        slab: bytes of the mean of windows; where one window is all, of what came out of it.
+    """
+
+    patch: Shape
+    weights: int
+    carried: int
+    plane: int
+    span: int
+    count: int
+    several: bool
+    logits: int
+    slab: int
+
+
+def _sized(placement: Placement, plan: Plan, options: PredictOptions, tiling: Tiling, load: Load) -> _Sizes:
+    shape, patch = placement.prepared.shape, tiling.patch
     features = carried(plan.network, load.members, load.precision, options.confidence)
-    channels = features or outputs
-    held = channels * (load.feature_bytes if features else 4)  # bytes of a voxel, until a label is decided
-    patch = tiling.patch
+    channels = features or plan.network.outputs
+    held = channels * (load.feature_bytes if features else 4)
     axis = rows.stream_axis(shape, plan.patch)
     z, y, x = (max(n, p) for n, p in zip(shape, patch, strict=True))
     padded = (z, y, x)
     plane = prod(padded) // padded[axis]
     starts = window_starts(padded, patch, tiling.overlap)
     count = prod(len(s) for s in starts)
-    per_plane = count // len(starts[axis])
-    together = -(-load.windows // per_plane)
+    together = -(-load.windows // (count // len(starts[axis])))
     tops = starts[axis]
     span = max(tops[min(k + together, len(tops)) - 1] - tops[k] for k in range(0, len(tops), together))
     span += patch[axis]
-    logits = held * prod(patch)
     several = count > 1 or tiling.mirror == "full"
     weights = sum(i * o * k for i, o, k, _ in layers(plan.network, patch)) * load.members
+    logits = held * prod(patch)
+    # beside the mean, the weights that were added up
+    slab = (held + 4) * plane * span if several else logits
+    return _Sizes(patch, weights, channels, plane, span, count, several, logits, slab)
+
+
+def _phases(
+    sizes: _Sizes, placement: Placement, plan: Plan, options: PredictOptions, load: Load
+) -> dict[str, int]:
+    """What is held for a while, one after the other: engines rest before labels are decided."""
+    outputs, axis = plan.network.outputs, rows.stream_axis(placement.prepared.shape, plan.patch)
     row = 4 * placement.reoriented.voxels // placement.reoriented.shape[axis]
+    part = 4 * plan.network.given * sizes.plane * sizes.span
     pixels = prod(placement.box.shape) // placement.box.shape[axis]
+    finished = 4 * sizes.carried * sizes.plane
+    finished = min(max(windows.CHUNK_BYTES, finished), finished * sizes.span)
     dense = options.probabilities or options.entropy
-    pieces = {
-        "process": _PROCESS,
-        "weights": weights * (8 + _BYTES[load.precision] + 4),
-        "image": grid.voxels * voxel_bytes,
-        "labels": grid.voxels * plan.labels.dtype.itemsize * (1 if plan.first is None else 2),
-        "rows": _ROW_COPIES * (rows.CHUNK_BYTES + _REACH * row) + 3 * 4 * plan.network.given * plane * span,
-        "slab": (held + 4) * plane * span if several else 0,  # and the weights that were added up
-        "finished": _GIVEN_COPIES[dense]
-        * min(max(windows.CHUNK_BYTES, 4 * channels * plane), 4 * channels * plane * span),
-        "resampled": _resampled(outputs, pixels, grid.voxels) if dense else _decided(outputs, plane, pixels),
-        # OpenVINO holds logits in its own layout and in ours; calls of several windows gather them once more
-        "windows": load.windows * _window_bytes(plan, patch, load)
-        + (2 + (load.windows > 1)) * load.windows * logits,
-        "window of nothing": logits if logits <= windows.MEMO_BYTES else 0,
+    # of what comes out: OpenVINO's own, and where windows are gathered those; torch turns bf16 into f32
+    copies = 1 + (load.windows > 1 or load.engine != "openvino") - (not sizes.several)
+    return {
+        "conversion": sizes.weights * _CONVERSION,
+        "rows": _ROW_COPIES * (rows.CHUNK_BYTES + _REACH * row) + 2 * part,
+        "windows": part
+        + load.windows * (_window_bytes(plan, sizes.patch, load) + copies * sizes.logits)
+        + finished,
+        "deciding": _GIVEN_COPIES[dense] * finished
+        + (
+            _resampled(outputs, pixels, placement.original.voxels)
+            if dense
+            else _decided(outputs, sizes.plane, pixels)
+        ),
     }
-    soft = grid.voxels * (4 * outputs * options.probabilities + 2 * options.entropy)
-    disk = soft if options.scratch is not None else 0
-    # files are written a few pages at a time; entropy is read from them as float32, to be written
-    held_soft = min(soft, scratch.PAGE_BYTES) + 4 * grid.voxels * options.entropy if disk else soft
-    pieces["asked for"] = held_soft + grid.voxels * options.confidence
-    seconds = (load.window_seconds or 0.0) * prod(patch) / prod(plan.patch)
-    runs = count * (len(tiling.flips(0)) if tiling.mirror == "full" else 1)
-    return PredictionForecast(
-        memory_bytes=round(sum(pieces.values()) * _SLACK),
-        parts=pieces,
-        windows=runs,
-        seconds=None if load.window_seconds is None else runs * seconds + _rest(grid.voxels, outputs),
-        windows_per_call=load.windows,
-        window=patch,
-        disk_bytes=disk,
-    )
 
 
 def after(first: PredictionForecast, second: PredictionForecast) -> PredictionForecast:
@@ -172,26 +226,43 @@ def _rest(voxels: int, outputs: int) -> float:
 
 
 def _window_bytes(plan: Plan, patch: Shape, load: Load) -> int:
-    """Activations of one window: skip connections, and what the largest layer needs besides.
+    """Activations of one window; what comes out is not among them.
 
-    OpenVINO joins no features (`openvino_convert`): beside the skip connection lie what was upsampled and
-    what comes out. torch joins them, and normalises, into new tensors.
-
-    The logits are not among them.
+    Of a U-Net with OpenVINO two tensors of a stage, the skip connections of finer ones, and twice what comes
+    from the coarser one (`openvino_convert`); blocks with a residual hold a third. torch holds all skip
+    connections, joins features, and normalises into new tensors.
     """
     config, size = plan.network, _BYTES[load.precision]
+    if load.engine != "openvino" or not is_unet(config):
+        return round((_kept(config, patch) + 2 * _largest(config, patch)) * size)
+    stages = _stages(config, patch)
+    here = 3 if config.kind == "residual" else 2
+    below = [*stages[1:], 0.0]
+    most = max(sum(stages[:k]) + here * n + 2 * below[k] for k, n in enumerate(stages))
+    return round(most * size + 2 * 4 * config.given * prod(patch))
+
+
+def _stages(config: NetworkConfig, patch: Shape) -> list[float]:
+    """Features times voxels of each stage."""
     voxels = float(prod(patch))
-    kept = widest = 0.0
-    for features, stride in zip(config.features, config.strides, strict=True):
-        voxels /= prod(stride)
-        kept += features * voxels
-        widest = max(widest, features * voxels)
+    return [f * (voxels := voxels / prod(s)) for f, s in zip(config.features, config.strides, strict=True)]
+
+
+def _kept(config: NetworkConfig, patch: Shape) -> float:
+    return sum(_stages(config, patch))
+
+
+def _largest(config: NetworkConfig, patch: Shape) -> float:
+    """Values that go in and out of the largest layer."""
+    widest = max(config.features)
+    return max((inputs + min(outputs, widest)) * n for inputs, outputs, _, n in layers(config, patch))
+
+
+def _weight_bytes(load: Load, options: PredictOptions) -> int:
+    """Of a parameter: in OpenVINO's own form; in torch's, and as it was loaded, where no cache holds it."""
     if load.engine == "openvino":
-        return round((kept + 2 * widest) * size)
-    largest = max(
-        (inputs + min(outputs, max(config.features))) * n for inputs, outputs, _, n in layers(config, patch)
-    )
-    return round((kept + 2 * largest) * size)
+        return _BYTES[load.precision] + (8 if options.cache is None else 0)
+    return 8 + (2 if load.precision == "bf16" else 0)
 
 
 def fit_windows(

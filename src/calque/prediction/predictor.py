@@ -260,8 +260,11 @@ class Predictor:
         options, shape = self.options, (self.plan.network.given, *self.plan.patch)
         alone = options.memory is not None or options.batch == 1 or self.windows == "fewest"
         most = 1 if alone or prod(self.plan.patch) * self.plan.network.features[0] > _SIDE_BY_SIDE else 2
+        named = options.engine
+        if named == "auto" and options.memory is not None:
+            named = available_engines()[0]  # to time another one would take what is not allowed
         self.choice = choose_engine(
-            options.engine,
+            named,
             self.networks,
             self._engine_options(precision),
             shape,

@@ -181,7 +181,7 @@ def from_run(folder: Path) -> Material:
         root=record.root,
         run=folder,
         check=CheckReport.read(run.check) if run.check.is_file() else None,
-        card=read_archive(run.model)[0].card if run.model.is_file() else None,
+        card=read_archive(run.model, len)[0].card if run.model.is_file() else None,
     )
 
 
