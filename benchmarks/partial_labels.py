@@ -23,7 +23,7 @@ from calque.evaluation import score_case
 from calque.image import LabelMap
 from calque.io import write_labels
 from calque.phantoms import write_phantoms
-from calque.planning import Plan, plan
+from calque.planning import Plan, Timing, plan
 from calque.training import TrainOptions, train
 
 KINDS = ("marginal", "ignore")
@@ -85,7 +85,7 @@ def main() -> None:
         everything = open_dataset(source)
         tested = replace(everything, cases=everything.cases[wanted.cases :])
         partial = erase(replace(everything, cases=everything.cases[: wanted.cases]), folder / "erased")
-        made = plan(partial, steps=wanted.steps, probe=False)
+        made = plan(partial, steps=wanted.steps, timing=Timing(probe=False))
         for seed in range(wanted.seeds):
             for kind in KINDS:
                 run = folder / f"{kind}{seed}"

@@ -24,9 +24,10 @@ from calque.image import Image, LabelMap
 from calque.io import write_image, write_labels
 from calque.labels import Labels
 from calque.phantoms.canvas import Blob, Canvas
-from calque.planning import plan
+from calque.planning import Timing, plan
 from calque.training import TrainOptions, train, watch
-from calque.training.run import RunFolder, read_history
+from calque.training.history import read_history
+from calque.training.run import RunFolder
 
 SHAPE: Shape = (48, 96, 96)
 CASES = 20
@@ -81,7 +82,7 @@ def write_data(folder: Path) -> float:
 def one_seed(data: Path, run: Path, seed: int, steps: int, as_before: bool) -> dict[str, object]:
     """Train on four fifths, look at the fifth."""
     dataset = open_dataset(data)
-    made = plan(dataset, budget=BUDGET, probe=False)
+    made = plan(dataset, budget=BUDGET, timing=Timing(probe=False))
     schedule = made.schedule.model_copy(update={"seconds": None, "steps": steps})
     made = made.model_copy(update={"schedule": schedule})
     if as_before:  # patches by case, Dice patch by patch

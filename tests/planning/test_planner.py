@@ -14,7 +14,7 @@ from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.io import write_image, write_labels
 from calque.nets import build
-from calque.planning import Plan, explain, fingerprint, plan, probe, speed
+from calque.planning import Plan, Timing, Wishes, explain, fingerprint, plan, probe, speed
 from calque.planning.cost import layers, step_flops, step_memory
 from calque.planning.machine import Machine, find_machine, usable_memory
 from calque.planning.planner import Budget, decide
@@ -31,7 +31,9 @@ GB = 10**9
 
 
 def decided(kind, budget: Budget, machine: Machine = CPU, channels=("MR",)) -> Plan:
-    return decide(make_dataset(channels), choose_geometry(kind), budget, machine, probe=False)
+    return decide(
+        make_dataset(channels), choose_geometry(kind), budget, Wishes(), Timing(probe=False, machine=machine)
+    )
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def test_budgets_that_contradict_themselves(wrong) -> None:
 
 
 def test_counted_steps_make_the_same_plan_every_time(dataset: Dataset) -> None:
-    first, second = (plan(dataset, steps=40, probe=False) for _ in range(2))
+    first, second = (plan(dataset, steps=40, timing=Timing(probe=False)) for _ in range(2))
     assert first == second
     assert first.forecast is None
     assert (first.schedule.steps, first.schedule.seconds) == (40, None)
@@ -156,7 +158,7 @@ class Ticking:
 
 def test_a_probed_plan_says_what_to_expect(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "time", Ticking())
-    made = plan(dataset, budget=20.0, memory=4 * GB)
+    made = plan(dataset, budget=20.0, wishes=Wishes(memory=4 * GB))
     assert made.schedule.seconds == pytest.approx(20.0)
     assert made.forecast is not None
     assert made.forecast.step_seconds == pytest.approx(1.15 * 0.01)
@@ -170,9 +172,9 @@ def test_steps_are_foretold_from_the_speed_of_the_machine(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "time", Ticking())
-    first = plan(dataset, steps=40, memory=4 * GB, cache=tmp_path / "cache")
+    first = plan(dataset, steps=40, wishes=Wishes(memory=4 * GB), timing=Timing(cache=tmp_path / "cache"))
     monkeypatch.setattr(speed, "step_seconds", None)  # whoever times again fails
-    again = plan(dataset, steps=40, memory=4 * GB, cache=tmp_path / "cache")
+    again = plan(dataset, steps=40, wishes=Wishes(memory=4 * GB), timing=Timing(cache=tmp_path / "cache"))
     assert again == first
     assert first.forecast is not None
     assert "roughly" in first.reasons["forecast"]
@@ -189,7 +191,7 @@ def test_the_speed_of_a_machine_without_a_cache_is_timed(dimensions: int) -> Non
 
 def test_hand_edits_are_checked(dataset: Dataset, tmp_path) -> None:
     path = tmp_path / "plan.json"
-    made = plan(dataset, steps=40, probe=False)
+    made = plan(dataset, steps=40, timing=Timing(probe=False))
     path.write_text(made.to_json().replace('"batch": 2', '"batch": 3'))
     assert Plan.read(path, error=PlanError).batch == 3
     path.write_text(made.to_json().replace('"batch": 2', '"batch": 0'))
@@ -290,7 +292,7 @@ def test_memory_of_this_machine_is_known() -> None:
 def test_hippocampus_for_real(data_root) -> None:
     from calque.dataset import open_dataset
 
-    made = plan(open_dataset(data_root / "hippocampus"), steps=200, probe=False)
+    made = plan(open_dataset(data_root / "hippocampus"), steps=200, timing=Timing(probe=False))
     assert made.patch == (40, 56, 40)
     assert made.batch == 4
     assert made.network.features == (16, 32, 64, 128)

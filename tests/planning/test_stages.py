@@ -12,21 +12,21 @@ from tests.planning.synthetic import BRAIN, CT, HIPPOCAMPUS, PROSTATE, SLICES, m
 
 from calque.errors import PlanError
 from calque.labels import Labels
-from calque.planning import Plan, explain
+from calque.planning import Plan, Timing, Wishes, explain
 from calque.planning.machine import Machine
 from calque.planning.planner import Budget, decide
 from calque.planning.rules import Geometry, choose_geometry
 from calque.planning.stages import COVERED, calls_for_coarser, coarser, coverage, joined, plan_stages
 from calque.planning.wishes import Kind
 
-CPU = Machine("cpu", "a laptop")
+UNTIMED = Timing(probe=False, machine=Machine("cpu", "a laptop"))
 
 
 def staged(seen, kind: Kind | None, seconds: float | None = 1800.0, steps: int | None = None) -> Plan:  # type: ignore[no-untyped-def]
     whole = Budget(None if steps else seconds, steps, 4 * 10**9)
 
     def plan_on(geometry: Geometry, share: float) -> Plan:
-        return decide(make_dataset(), geometry, whole.part(share), CPU, probe=False)
+        return decide(make_dataset(), geometry, whole.part(share), Wishes(), UNTIMED)
 
     return plan_stages(choose_geometry(seen), kind, plan_on, whole.seconds)
 

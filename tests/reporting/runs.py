@@ -13,8 +13,11 @@ from calque.image import Image, LabelMap
 from calque.io import write_image, write_labels, write_text_atomic
 from calque.labels import Labels
 from calque.nets import NetworkConfig
-from calque.planning.model import Fingerprint, Intensity, Normalisation, Plan, Schedule
-from calque.training.run import CaseRecord, DatasetRecord, History, HistoryRow, RunFolder, Split
+from calque.planning.model import Normalisation, Plan
+from calque.planning.schedule import Schedule
+from calque.planning.seen import Fingerprint, Intensity
+from calque.training.history import History, HistoryRow
+from calque.training.run import CaseRecord, DatasetRecord, RunFolder, Split
 
 EVIL = 'é<script>alert(1)</script>&"'
 LABELS = Labels.from_names({"organ": 1, "<b>lesion</b>": 2})

@@ -24,13 +24,17 @@ from calque.nets.previous import spread
 from calque.planning import Plan, Schedule
 from calque.prediction import PredictOptions
 from calque.prediction.export import export
+from calque.preparation import Store
 from calque.preparation.case import place_image
 from calque.preparation.previous import PreviousRows
 from calque.preparation.rows import PreparedRows
-from calque.training import plan_finetuning, train
+from calque.progress import SILENT
+from calque.training import ending, fold, loop, pace, plan_finetuning, train, watch
 from calque.training.augment import augment, collate, with_previous
 from calque.training.disturb import OPERATORS, disturb
+from calque.training.ensemble import ensemble
 from calque.training.finetune import transfer
+from calque.training.first import First
 from calque.training.run import RunFolder, Split
 from calque.training.sampler import Sample
 
@@ -38,9 +42,13 @@ OPTIONS = two_folds(folds=3)
 EXACT = {"mirror": "off", "precision": "f32", "engine": "torch"}
 
 
-def cascade_for(dataset: Dataset) -> Plan:
-    first = plan_for(dataset, spacing=(12.0, 16.0, 16.0), schedule=Schedule(steps=3, decay=0.5))
-    second = plan_for(dataset, schedule=Schedule(steps=4, decay=0.5))
+STEPS = (Schedule(steps=3, decay=0.5), Schedule(steps=4, decay=0.5))
+
+
+def cascade_for(dataset: Dataset, lengths: tuple[Schedule, Schedule] = STEPS) -> Plan:
+    """`lengths`: of a half of the first stage, and of the second one, or where time rules of all."""
+    first = plan_for(dataset, spacing=(12.0, 16.0, 16.0), schedule=lengths[0])
+    second = plan_for(dataset, schedule=lengths[1])
     network = second.network.model_copy(update={"previous": len(dataset.labels.classes)})
     return Plan.model_validate(
         second.model_dump() | {"network": network.model_dump(), "first": first.model_dump()}
@@ -142,6 +150,67 @@ def test_interrupted_and_resumed_the_weights_are_the_same(
     assert_same_weights(model, finished[1])
     for one, two in zip(model.first, finished[1].first, strict=True):
         assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+class Ticking:
+    """A clock on which each look takes a hundredth of a second, however busy the machine is."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
+def test_a_cascade_by_the_clock_leaves_a_plan_that_repeats_both_stages(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = cascade_for(dataset, (Schedule(seconds=2, decay=0.5), Schedule(seconds=8, decay=0.5)))
+    with monkeypatch.context() as patch:
+        clock = Ticking()
+        for module in (ending, fold, loop, pace, watch):
+            patch.setattr(module, "time", clock)
+        model = train(dataset, plan, tmp_path / "timed", OPTIONS)
+    repeat = Plan.read(RunFolder(tmp_path / "timed").fold(0).repeat)
+    assert repeat.schedule.steps == model.card.steps > 1
+    assert len(repeat.halves) == 2
+    assert all((half.steps or 0) > 1 for half in repeat.halves)
+    assert all(len(way.knots) > 1 for way in (repeat.schedule, *repeat.halves))
+    again = train(dataset, repeat, tmp_path / "again", OPTIONS)
+    assert_same_weights(again, model)
+    for one, two in zip(again.first, model.first, strict=True):
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    assert Plan.read(RunFolder(tmp_path / "again").fold(0).repeat) == repeat
+
+
+def test_halves_are_two_schedules_of_a_cascade_in_steps(dataset: Dataset) -> None:
+    plan = cascade_for(dataset).model_dump()
+    half = Schedule(steps=3)
+    for first, halves in (
+        (None, (half, half)),
+        (plan["first"], (half,)),
+        (plan["first"], (half, Schedule(seconds=3))),
+    ):
+        with pytest.raises(ValueError, match="halves"):
+            Plan.model_validate(
+                (plan if first else plan_for(dataset).model_dump()) | {"first": first, "halves": halves}
+            )
+
+
+def test_a_case_that_a_half_had_no_time_for_is_still_seen_by_nobody_who_learned_from_it(
+    finished: tuple[Path, Model], dataset: Dataset, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    fold = RunFolder(run).fold(0)
+    halves = RunFolder(fold.path / "first")
+    case = Split.read(halves.fold(1).split).validation[0]
+    (halves.fold(1).validation / f"{case}.nii.gz").unlink()
+    seen = fold.path / "seen" / f"{case}.npy"
+    before = np.load(seen)
+    seen.unlink()
+    First(ensemble(halves), halves, seen.parent).look([dataset.case(case)], Store(run / "prepared"), SILENT)
+    np.testing.assert_array_equal(np.load(seen), before)
 
 
 def test_plans_of_two_stages_fit_together(dataset: Dataset) -> None:

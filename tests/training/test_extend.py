@@ -24,7 +24,8 @@ from calque.model import Model
 from calque.planning import Schedule
 from calque.training import More, extend, train
 from calque.training.grow import join, settle
-from calque.training.run import DatasetRecord, RunFolder, Split, read_history
+from calque.training.history import read_history
+from calque.training.run import DatasetRecord, RunFolder, Split
 
 
 def scored(run: Path, value: float) -> None:
@@ -118,10 +119,27 @@ def test_interrupted_while_extending_it_can_be_resumed(run: Path, dataset: Datas
 
 def test_a_run_by_steps_can_be_extended_by_time(run: Path) -> None:
     model = extend(run, More(seconds=6), None, TWO_FOLDS)
-    assert model.card.steps > 4
+    assert model.card.steps >= 5
     scored(run, 0.0)
     again = extend(run, More(seconds=4), None, TWO_FOLDS)
     assert again.card.notes.count("Extended") == 2
+
+
+def test_an_extension_that_is_over_before_its_decay_is_what_the_next_one_goes_on_from(run: Path) -> None:
+    heard = Heard()
+    model = extend(run, More(seconds=1e-3), None, TWO_FOLDS, heard)  # as on a machine that is very busy
+    assert model.card.steps == 5
+    assert "No time was left for another step" in heard.said
+    scored(run, 0.0)
+    again = extend(run, More(steps=2), None, TWO_FOLDS)
+    assert again.card.steps == 5 + 2
+    assert again.card.notes.count("Extended") == 2
+
+
+def test_a_run_whose_rate_never_fell_is_extended_from_its_end(dataset: Dataset, tmp_path: Path) -> None:
+    options = two_folds(fold="all")
+    train(dataset, plan_for(dataset, schedule=Schedule(steps=3, decay=0.0)), tmp_path, options)
+    assert extend(tmp_path, More(steps=2), None, options).card.steps == 3 + 2
 
 
 def test_new_cases_train_and_those_of_validation_patients_validate(
@@ -185,7 +203,7 @@ def test_what_cannot_be_extended_is_refused(run: Path) -> None:
     with pytest.raises(InputError, match="not finished"):
         extend(run, More(steps=2), None, two_folds(fold=1))
     fold.stable.unlink()
-    with pytest.raises(InputError, match="no state from before"):
+    with pytest.raises(InputError, match="no state to go on from"):
         extend(run, More(steps=2), None, TWO_FOLDS)
     assert fold.model.exists()
     with pytest.raises(ValueError, match="either seconds or steps"):

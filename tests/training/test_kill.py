@@ -17,7 +17,8 @@ from calque.dataset import Dataset
 from calque.model import Model
 from calque.planning import Schedule
 from calque.training import train
-from calque.training.run import RunFolder, read_history
+from calque.training.history import read_history
+from calque.training.run import RunFolder
 
 STEPS = 60
 MOMENTS = 10

@@ -18,13 +18,14 @@ from calque.labels import Labels, Region
 from calque.model import Model
 from calque.nets import NetworkConfig, others
 from calque.phantoms import write_phantoms
-from calque.planning import Plan, Wishes, plan
+from calque.planning import Plan, Timing, Wishes, plan
 from calque.training import TrainOptions, train
 from calque.training.partial import known_of, score_annotated
 
 SHAPE = (12, 20, 18)
 SMALL = {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}
 TWO_FOLDS = TrainOptions(folds=2)
+UNTIMED = Timing(probe=False)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def small(made: Plan) -> Plan:
 
 
 def go(dataset: Dataset, run: Path, wishes: Wishes) -> Model:
-    made = small(plan(dataset, steps=3, probe=False, wishes=wishes))
+    made = small(plan(dataset, steps=3, timing=UNTIMED, wishes=wishes))
     train(dataset, made, run, TWO_FOLDS)
     model = Model.load(run / "model.calque")
     case = dataset.cases[0]
@@ -85,7 +86,7 @@ def _image(dataset: Dataset, model: Model):  # type: ignore[no-untyped-def]
 def test_probabilities_of_regions_are_those_that_decide(dataset: Dataset, tmp_path: Path) -> None:
     from calque.prediction import PredictOptions
 
-    made = small(plan(dataset, steps=2, probe=False, wishes=Wishes(outputs="regions")))
+    made = small(plan(dataset, steps=2, timing=UNTIMED, wishes=Wishes(outputs="regions")))
     model = train(dataset, made, tmp_path, TWO_FOLDS)
     options = PredictOptions(
         probabilities=True, entropy=True, engine="torch", precision="f32", postprocess=False
@@ -102,7 +103,7 @@ def test_probabilities_of_regions_are_those_that_decide(dataset: Dataset, tmp_pa
 def test_regions_need_regions(dataset: Dataset) -> None:
     plain = replace(dataset, labels=dataset.labels.model_copy(update={"regions": ()}))
     with pytest.raises(LabelError, match="no regions"):
-        plan(plain, steps=2, probe=False, wishes=Wishes(outputs="regions"))
+        plan(plain, steps=2, timing=UNTIMED, wishes=Wishes(outputs="regions"))
 
 
 def test_a_network_of_monai(dataset: Dataset, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_networks_of_monai_are_listed_and_options_checked(dataset: Dataset) -> N
     pytest.importorskip("monai")
     from calque.nets import build
 
-    made = plan(dataset, steps=2, probe=False)
+    made = plan(dataset, steps=2, timing=UNTIMED)
     for kind, options, words in (
         ("monai:Classifier", {}, "no such network"),
         ("monai:SegResNet", {"wrong": 1}, "refuses its options"),
@@ -131,7 +132,12 @@ def test_a_network_that_cannot_take_the_patch_is_refused_when_planning(dataset: 
     pytest.importorskip("monai")
     options = SMALL | {"blocks_up": [1, 1, 1]}
     with pytest.raises(PlanError, match="cannot take the patch"):
-        plan(dataset, steps=2, probe=False, wishes=Wishes(network="monai:SegResNet", network_options=options))
+        plan(
+            dataset,
+            steps=2,
+            timing=UNTIMED,
+            wishes=Wishes(network="monai:SegResNet", network_options=options),
+        )
 
 
 def partial(dataset: Dataset) -> Dataset:
@@ -146,7 +152,7 @@ def test_partial_labels_are_trained_on_and_scored_only_where_annotated(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     some = partial(dataset)
-    model = train(some, small(plan(some, steps=3, probe=False)), tmp_path, TWO_FOLDS)
+    model = train(some, small(plan(some, steps=3, timing=UNTIMED)), tmp_path, TWO_FOLDS)
     assert model.plan.objective.partial == "marginal"
     scores = Scores.read(tmp_path / "fold_0" / "scores.json")
     assert {c.case for c in scores.cases} <= {c.id for c in some.cases}
@@ -180,7 +186,13 @@ class Own(torch.nn.Module):
 
 def test_a_module_of_ones_own_is_named_in_the_file_and_given(dataset: Dataset, tmp_path: Path) -> None:
     module = Own(len(dataset.channels), dataset.labels.outputs)
-    model = train(dataset, small(plan(dataset, steps=3, probe=False)), tmp_path, TWO_FOLDS, network=module)
+    model = train(
+        dataset,
+        small(plan(dataset, steps=3, timing=UNTIMED)),
+        tmp_path,
+        TWO_FOLDS,
+        network=module,
+    )
     statistics = model.members[0]["body.norm.running_mean"]
     assert float(statistics.abs().max()) > 0
     others._given.clear()  # as in another process
@@ -214,7 +226,7 @@ class Deep(torch.nn.Module):
 def test_a_function_makes_networks_with_deep_supervision_that_repeat_and_resume(
     dataset: Dataset, tmp_path: Path
 ) -> None:
-    made = small(plan(dataset, steps=4, probe=False))
+    made = small(plan(dataset, steps=4, timing=UNTIMED))
     one = train(dataset, made, tmp_path / "one", TWO_FOLDS, network=Deep)
     with pytest.raises(KeyboardInterrupt):
         train(dataset, made, tmp_path / "two", TWO_FOLDS, StopAt(2), network=Deep)
@@ -264,5 +276,10 @@ def test_networks_that_cannot_be_trained_are_refused_before_anything_is_written(
     dataset: Dataset, tmp_path: Path, network: object, words: str
 ) -> None:
     with pytest.raises(PlanError, match=words):
-        train(dataset, small(plan(dataset, steps=1, probe=False)), tmp_path / "run", network=network)  # type: ignore[arg-type]
+        train(
+            dataset,
+            small(plan(dataset, steps=1, timing=UNTIMED)),
+            tmp_path / "run",
+            network=network,
+        )  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()

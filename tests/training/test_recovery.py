@@ -26,7 +26,8 @@ from calque.errors import InputError, ReadError, ResourceError, TrainingError
 from calque.model import Model, archive
 from calque.planning import Schedule
 from calque.training import keeper, loop, recovery, state, train
-from calque.training.run import RunFolder, read_history
+from calque.training.history import read_history
+from calque.training.run import RunFolder
 from calque.training.sampler import Sample, Sampler
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calque.errors import InputError
-from calque.training.run import HistoryRow
+from calque.training.history import HistoryRow
 from calque.training.track import open_tracker
 
 pytest.importorskip("tensorboard")

@@ -28,7 +28,8 @@ from calque.phantoms import write_phantoms
 from calque.planning import Augmentation, Optimiser, Schedule
 from calque.training import train
 from calque.training.ending import studied
-from calque.training.run import RunFolder, read_history
+from calque.training.history import read_history
+from calque.training.run import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from calque.cli.data import describe, show_findings, show_plan
 from calque.cli.extending import require_class
@@ -30,15 +30,10 @@ class Source(NamedTuple):
 
 
 class Length(NamedTuple):
-    """How long to train, and in how much memory."""
+    """How long to train."""
 
     budget: float | None
     steps: int | None
-    memory: int | None
-
-    def time(self) -> dict[str, Any]:
-        """Arguments that say how long."""
-        return {"budget": self.budget, "steps": self.steps}
 
     def shared(self, parts: int) -> Length:
         """Of one of several trainings in one budget."""
@@ -135,20 +130,19 @@ def _settle(dataset: Dataset, planned: Planned, fit: Fit, begin: Model | None, s
     follows = kept.exists() and (fit.options.resume or not (planned.file or planned.asked))
     if begin is None or follows:
         return _plan(dataset, kept if follows else planned.file, length, planned.wishes, screen)
-    return plan_finetuning(dataset, begin, **length.time(), progress=screen.progress)
+    return plan_finetuning(dataset, begin, **length._asdict(), progress=screen.progress)
 
 
 def _plan(dataset: Dataset, kept: Path | None, length: Length, wishes: Wishes, screen: Screen) -> Plan:
     """The plan in the file `kept`, else a new one."""
     from calque.errors import PlanError
-    from calque.planning import Plan
+    from calque.planning import Plan, Timing
     from calque.planning import plan as make_plan
 
     if kept is not None:
         return Plan.read(kept, error=PlanError)
-    return make_plan(
-        dataset, **length._asdict(), wishes=wishes, cache=cache_folder(None), progress=screen.progress
-    )
+    timing = Timing(cache=cache_folder(None))
+    return make_plan(dataset, **length._asdict(), wishes=wishes, timing=timing, progress=screen.progress)
 
 
 def show_result(screen: Screen, run: RunFolder, scores: Path, model: Model) -> None:

@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calque.cli.grouping import grouped
 from calque.cli.options import (
     Budget,
-    ClassWeights,
     DataFolder,
     Json,
-    Kind,
-    LossName,
-    Memory,
-    Network,
-    NetworkOptions,
-    Outputs,
     Patients,
     Steps,
+    Wanted,
     Workers,
     cache_folder,
-    parse_wishes,
 )
 from calque.cli.screen import Screen
 
@@ -82,17 +76,13 @@ def check(
         raise typer.Exit(1)
 
 
+@grouped
 def plan(
     data: DataFolder,
     budget: Budget = None,
     steps: Steps = None,
-    memory: Memory = None,
-    kind: Kind = None,
-    outputs: Outputs = "classes",
-    loss: LossName = None,
-    class_weights: ClassWeights = None,
-    network: Network = None,
-    network_options: NetworkOptions = None,
+    *,
+    wanted: Wanted,
     patients: Patients = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where the plan goes.")
@@ -105,17 +95,16 @@ def plan(
     """
     from calque.dataset import open_dataset
     from calque.io import write_text_atomic
+    from calque.planning import Timing
     from calque.planning import plan as plan_dataset
 
     screen = Screen(json)
-    wishes = parse_wishes(kind, outputs, loss, class_weights, network, network_options)
     made = plan_dataset(
         open_dataset(data, patients),
         budget=budget,
-        memory=memory,
         steps=steps,
-        wishes=wishes,
-        cache=cache_folder(None),
+        wishes=wanted.wishes,
+        timing=Timing(cache=cache_folder(None)),
         progress=screen.progress,
     )
     write_text_atomic(output, made.to_json())

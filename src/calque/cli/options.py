@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -152,34 +153,41 @@ def parse_weights(text: str | None) -> dict[str, float]:
     return weights
 
 
-def parse_wishes(
-    kind: str | None,
-    outputs: str,
-    loss: str | None,
-    class_weights: str | None,
-    network: str | None,
-    network_options: str | None,
-) -> Wishes:
-    """What was asked for, in place of what the planner would choose."""
-    from pydantic import ValidationError
+@dataclass(frozen=True)
+class Wanted:
+    """What a person decides in place of the planner."""
 
-    from calque.planning import Wishes
+    memory: Memory = None
+    kind: Kind = None
+    outputs: Outputs = "classes"
+    loss: LossName = None
+    class_weights: ClassWeights = None
+    network: Network = None
+    network_options: NetworkOptions = None
 
-    given = {
-        "kind": kind,
-        "outputs": outputs,
-        "loss": loss,
-        "class_weights": parse_weights(class_weights),
-        "network": network,
-    }
-    try:
-        options = json.loads(network_options) if network_options else {}
-        return Wishes.model_validate(given | {"network_options": options})
-    except json.JSONDecodeError as problem:
-        raise typer.BadParameter(f"this is not JSON: {problem}", param_hint="--network-options") from None
-    except ValidationError as problem:
-        wrong = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in problem.errors())
-        raise typer.BadParameter(wrong) from None
+    @property
+    def wishes(self) -> Wishes:
+        """For the planner."""
+        from pydantic import ValidationError
+
+        from calque.planning import Wishes
+
+        given = {
+            "memory": self.memory,
+            "kind": self.kind,
+            "outputs": self.outputs,
+            "loss": self.loss,
+            "class_weights": parse_weights(self.class_weights),
+            "network": self.network,
+        }
+        try:
+            options = json.loads(self.network_options) if self.network_options else {}
+            return Wishes.model_validate(given | {"network_options": options})
+        except json.JSONDecodeError as problem:
+            raise typer.BadParameter(f"this is not JSON: {problem}", param_hint="--network-options") from None
+        except ValidationError as problem:
+            wrong = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in problem.errors())
+            raise typer.BadParameter(wrong) from None
 
 
 def cache_folder(chosen: Path | None) -> Path:

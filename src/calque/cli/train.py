@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,55 +26,40 @@ from calque.cli.extending import (
 from calque.cli.grouping import grouped
 from calque.cli.options import (
     Budget,
-    ClassWeights,
     DataFolder,
     Holdout,
     Json,
-    Kind,
-    LossName,
-    Memory,
-    Network,
-    NetworkOptions,
-    Outputs,
     Patients,
     SkipBad,
     Steps,
-    parse_wishes,
+    Wanted,
 )
 from calque.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from calque.planning import Wishes
 
 
 @dataclass(frozen=True)
 class Planning:
-    """How long, and what a person decides in place of the planner."""
+    """How long, or a plan that was made before."""
 
     budget: Budget = None
     steps: Steps = None
-    memory: Memory = None
     plan_file: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="A plan, in place of a new one.")
     ] = None
-    kind: Kind = None
-    outputs: Outputs = "classes"
-    loss: LossName = None
-    class_weights: ClassWeights = None
-    network: Network = None
-    network_options: NetworkOptions = None
 
-    def planned(self, start: Path | None) -> Planned:
+    def planned(self, wishes: Wishes, start: Path | None) -> Planned:
         """Where the plan comes from; what contradicts itself is refused."""
-        wishes = parse_wishes(
-            self.kind, self.outputs, self.loss, self.class_weights, self.network, self.network_options
-        )
-        asked = bool(self.budget or self.steps or self.memory) or wishes.decided
+        asked = bool(self.budget or self.steps) or wishes.decided
         if self.plan_file is not None and asked:
             raise typer.BadParameter("--plan holds what these options say; give one or the other")
-        if start is not None and (self.plan_file or self.memory or wishes.decided):
+        if start is not None and (self.plan_file or wishes.decided):
             raise typer.BadParameter(
                 "the model has a plan: give only --budget or --steps", param_hint="--from"
             )
-        length = Length(self.budget, self.steps, self.memory)
-        return Planned(self.plan_file, length, wishes, start, asked)
+        return Planned(self.plan_file, Length(self.budget, self.steps), wishes, start, asked)
 
 
 @dataclass(frozen=True)
@@ -156,6 +141,7 @@ def prepare(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")],
     *,
     planning: Planning,
+    wanted: Wanted,
     skip_bad: SkipBad = False,
     holdout: Holdout = None,
     patients: Patients = None,
@@ -166,7 +152,7 @@ def prepare(
     [dim]Example: calque prepare scans/ -o runs/liver --steps 1000[/dim]
     [dim]Then, after a look at the plan: calque train scans/ -o runs/liver[/dim]
     """
-    planned = planning.planned(None)
+    planned = planning.planned(wanted.wishes, None)
     prepare_run(Source(data, patients, holdout, skip_bad), planned, output, Screen(json))
 
 
@@ -178,6 +164,7 @@ def train(
     ] = None,
     *,
     planning: Planning,
+    wanted: Wanted,
     folds: Folds,
     sitting: Sitting,
     cases: Cases,
@@ -197,7 +184,7 @@ def train(
         extend_run(growth, Screen(json), started, checked, show_result)
         return
     data, output = require_both(data, output)
-    crossed, planned = folds.crossed, planning.planned(sitting.start)
+    crossed, planned = folds.crossed, planning.planned(wanted.wishes, sitting.start)
 
     from calque.training import TrainOptions
 

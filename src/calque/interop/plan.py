@@ -13,15 +13,9 @@ from calque.geometry import Shape, Spacing
 from calque.interop.architecture import network_config
 from calque.interop.foreign import Configuration, DatasetJson, FingerprintJson, Plans, Properties
 from calque.interop.outputs import outputs_of
-from calque.planning.model import (
-    Augmentation,
-    Fingerprint,
-    Intensity,
-    Normalisation,
-    Optimiser,
-    Plan,
-    Schedule,
-)
+from calque.planning.model import Augmentation, Normalisation, Optimiser, Plan
+from calque.planning.schedule import Schedule
+from calque.planning.seen import Fingerprint, Intensity
 
 READERS = {
     "SimpleITKIO": "stored",

@@ -8,26 +8,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from calque.planning.model import (
-    Augmentation,
-    Fingerprint,
-    Forecast,
-    Intensity,
-    Knot,
-    Normalisation,
-    Objective,
-    Optimiser,
-    Plan,
-    Schedule,
-)
+from calque.planning.model import Augmentation, Forecast, Normalisation, Objective, Optimiser, Plan
+from calque.planning.schedule import Knot, Schedule
+from calque.planning.seen import Fingerprint, Intensity
 
 if TYPE_CHECKING:
     from calque.planning.looking import fingerprint
     from calque.planning.planner import plan
     from calque.planning.reasons import explain
+    from calque.planning.speed import Timing
     from calque.planning.wishes import Wishes
 
-_HOME = {"fingerprint": "looking", "plan": "planner", "explain": "reasons", "Wishes": "wishes"}
+_HOME = {
+    "fingerprint": "looking",
+    "plan": "planner",
+    "explain": "reasons",
+    "Timing": "speed",
+    "Wishes": "wishes",
+}
 
 __all__ = [
     "Augmentation",
@@ -40,6 +38,7 @@ __all__ = [
     "Optimiser",
     "Plan",
     "Schedule",
+    "Timing",
     "Wishes",
     "explain",
     "fingerprint",

@@ -16,7 +16,7 @@ from calque.errors import DatasetError, GeometryError, InputError
 from calque.geometry import Grid, Shape, Spacing
 from calque.image import Image, LabelMap
 from calque.ops.crop import nonzero_box
-from calque.planning.model import Fingerprint, Intensity
+from calque.planning.seen import Fingerprint, Intensity
 from calque.planning.upright import Thumbnail, thumbnail, upright
 from calque.progress import SILENT, Progress
 

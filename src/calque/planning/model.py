@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from calque.errors import LabelError
 from calque.geometry import Grid, Reorientation, Spacing
 from calque.heads import Decoder, Head
 from calque.labels import Labels
 from calque.nets import NetworkConfig
+from calque.planning.schedule import Schedule
+from calque.planning.seen import Fingerprint, Probability
 from calque.value import Value
 
 PLAN_VERSION = 1
@@ -18,44 +20,8 @@ PLAN_VERSION = 1
 STORED = "stored"
 """The orientation of plans that take axes as the file has them."""
 
-Probability = float
-
-
-class Intensity(Value):
-    """Percentiles and moments of one channel, over foreground voxels of the training cases."""
-
-    mean: float
-    std: NonNegativeFloat
-    low: float  # percentile 0.5
-    median: float
-    high: float  # percentile 99.5
-
-
-class Fingerprint(Value):
-    """What the planner knows about the data.
-
-    Args:
-        cases: how many were read.
-        spacings: (z, y, x) mm per case; in a plan in its orientation, else in that which most cases have.
-        shapes: (z, y, x) per case, after cropping.
-        orientations: how many cases have which axis codes.
-        intensities: one per channel.
-        class_fractions: share of voxels per class, background not among them, over all cases.
-        cases_with_class: how many cases hold each class.
-        upright: for pictures, along y and x: the share of patients whose picture resembles the others' more
-            as it is than mirrored; None where it is not known (see `planning.upright`).
-        sized: whether spacings are physical; if not, a pixel counts as 1 mm.
-    """
-
-    cases: PositiveInt
-    spacings: tuple[tuple[float, float, float], ...]
-    shapes: tuple[tuple[int, int, int], ...]
-    orientations: dict[str, int]
-    intensities: tuple[Intensity, ...]
-    class_fractions: tuple[float, ...]
-    cases_with_class: tuple[int, ...]
-    upright: tuple[Probability, Probability] | None = None
-    sized: bool = True
+HALVES = 2
+"""Trainings of a cascade's first stage: each predicts what the other has learned from."""
 
 
 class Normalisation(Value):
@@ -136,53 +102,6 @@ class Optimiser(Value):
     clip: PositiveFloat = 12.0
 
 
-class Knot(Value):
-    """What holds from a step on, until the next knot.
-
-    Args:
-        step: steps that were done before.
-        progress: share of the schedule that is behind, 0 to 1.
-        left: steps from here to the end, at which progress is 1.
-        factor: of the learning rate; below 1 after a loss that was no number.
-        chunks: parts in which a batch is computed; above 1 after memory ran out.
-    """
-
-    step: NonNegativeInt = 0
-    progress: float = Field(default=0.0, ge=0, le=1)
-    left: PositiveFloat
-    factor: PositiveFloat = 1.0
-    chunks: PositiveInt = 1
-
-
-class Schedule(Value):
-    """Warm-up, stable, decay, over a number of steps or a time.
-
-    Args:
-        seconds: the budget in wall-clock time, validation included; None when `steps` rules.
-        steps: the number of steps; None when `seconds` rules.
-        knots: with `steps`: how an earlier run went, which is to be repeated; see `training.pace`.
-        warmup: share of the budget with a rising rate.
-        decay: share of the budget, at its end, with a falling rate.
-        ema: decay of the moving average of weights that is validated and kept.
-    """
-
-    seconds: PositiveFloat | None = None
-    steps: PositiveInt | None = None
-    knots: tuple[Knot, ...] = ()
-    warmup: float = Field(default=0.03, ge=0, le=0.5)
-    decay: float = Field(default=0.4, ge=0, le=1)
-    ema: float = Field(default=0.99, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _one_ruler(self) -> Self:
-        if (self.seconds is None) == (self.steps is None):
-            raise ValueError("give either seconds or steps")
-        places = [knot.step for knot in self.knots]
-        if places and (self.steps is None or places[0] != 0 or places != sorted(places)):
-            raise ValueError("knots go with steps, and rise from step 0")
-        return self
-
-
 class Forecast(Value):
     """What the planner expects on the machine where it ran."""
 
@@ -229,6 +148,8 @@ class Plan(Value):
         forecast: what is expected; None when it was not probed.
         reasons: why, by field name.
         first: of a cascade: the plan of the stage before, on a coarser grid, whose classes this one sees too.
+        halves: of a cascade that is repeated: how each training of the first stage went, by steps; else each
+            follows `first.schedule`.
     """
 
     version: Literal[1] = 1
@@ -258,6 +179,7 @@ class Plan(Value):
     forecast: Forecast | None = None
     reasons: dict[str, str] = Field(default_factory=dict)
     first: Plan | None = None
+    halves: tuple[Schedule, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -301,7 +223,11 @@ class Plan(Value):
                 f"the network sees {self.network.previous} classes of a stage before, not {expected}"
             )
         if self.first is None:
+            if self.halves:
+                raise ValueError("halves are of a cascade's first stage, and there is none")
             return
+        if self.halves and (len(self.halves) != HALVES or any(half.steps is None for half in self.halves)):
+            raise ValueError(f"halves are {HALVES} schedules in steps")
         if self.first.first is not None:
             raise ValueError("a cascade has two stages")
         if (self.first.channels, self.first.labels) != (self.channels, self.labels):

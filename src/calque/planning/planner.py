@@ -13,14 +13,15 @@ from calque.dataset import Dataset
 from calque.errors import PlanError
 from calque.nets import NetworkConfig, is_unet
 from calque.planning.looking import fingerprint
-from calque.planning.machine import Machine, find_machine, usable_memory
-from calque.planning.model import Forecast, Plan, Schedule
+from calque.planning.machine import Machine, usable_memory
+from calque.planning.model import Forecast, Plan
 from calque.planning.probe import Mode, capable_mode, require_patch, step_seconds, time_modes
 from calque.planning.reasons import mode_reason, normalisation_reason, reasons
 from calque.planning.rules import Geometry, choose_geometry, choose_normalisation
+from calque.planning.schedule import Schedule
 from calque.planning.search import LADDER, Choice, Limits, Rung, choose
 from calque.planning.size import prepared_bytes
-from calque.planning.speed import machine_speed
+from calque.planning.speed import Timing, machine_speed
 from calque.planning.stages import plan_stages
 from calque.planning.variation import choose_augmentation
 from calque.planning.wishes import SLICES, Wishes, choose_objective, rare_classes
@@ -69,16 +70,13 @@ class Budget:
         return Budget(None if self.seconds is None else self.seconds * share, steps, self.memory)
 
 
-def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the public function
+def plan(
     dataset: Dataset,
     *,
     budget: float | None = None,
     steps: int | None = None,
-    memory: int | None = None,
-    seed: int = 0,
-    probe: bool = True,
     wishes: Wishes | None = None,
-    cache: Path | None = None,
+    timing: Timing | None = None,
     progress: Progress = SILENT,
 ) -> Plan:
     """Decide how to train on `dataset`.
@@ -87,12 +85,8 @@ def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the publ
         dataset: its annotated cases are read once.
         budget: seconds for everything, preparation and validation included; 30 minutes by default.
         steps: a number of training steps instead; nothing that is timed then influences the plan.
-        memory: bytes that training may take; by default 70 % of what is free.
-        seed: of the choice of voxels that are looked at.
-        probe: time real steps on this machine; else nominal speeds are assumed, and there is no forecast.
-            Where `steps` are counted the forecast is told from the machine's speed, see `machine_speed`.
-        wishes: what a person has decided.
-        cache: a folder that keeps the machine's speed; None: it is timed each time.
+        wishes: what a person has decided, memory among it.
+        timing: how it learns what a step takes; by default real steps are timed on this machine.
         progress: who listens.
 
     Raises:
@@ -103,41 +97,34 @@ def plan(  # noqa: PLR0913 - the budget's three sides are parameters of the publ
     """
     if budget is None and steps is None:
         budget = DEFAULT_BUDGET
-    limits = Budget(budget, steps, memory)
-    wishes = wishes or Wishes()
+    wishes, timing = wishes or Wishes(), timing or Timing()
+    limits = Budget(budget, steps, wishes.memory)
     wishes.heads(dataset.labels)  # before time is spent
-    seen = fingerprint(dataset, seed=seed, progress=progress)
+    seen = fingerprint(dataset, progress=progress)
     full = choose_geometry(seen, SLICES.get(wishes.kind) if wishes.kind else None)
-    machine = find_machine()
 
     def plan_on(geometry: Geometry, share: float) -> Plan:
-        length = limits.part(share)
-        return decide(
-            dataset, geometry, length, machine, probe=probe, wishes=wishes, cache=cache, progress=progress
-        )
+        return decide(dataset, geometry, limits.part(share), wishes, timing, progress)
 
     return plan_stages(full, wishes.kind, plan_on, limits.seconds)
 
 
-def decide(  # noqa: PLR0913 - as `plan`
+def decide(
     dataset: Dataset,
     geometry: Geometry,
     budget: Budget,
-    machine: Machine,
-    *,
-    probe: bool = True,
-    wishes: Wishes | None = None,
-    cache: Path | None = None,
+    wishes: Wishes,
+    timing: Timing,
     progress: Progress = SILENT,
 ) -> Plan:
-    """`plan` from a fingerprint that is already known; voxels are not read."""
-    counted = budget.steps is not None
+    """`plan` on a grid, from a fingerprint that is already known; voxels are not read."""
+    counted, machine = budget.steps is not None, timing.machine
     room = budget.memory or usable_memory(machine, steady=counted)
-    search = _Search(dataset, geometry, budget, machine, room, wishes or Wishes())
+    search = _Search(dataset, geometry, budget, machine, room, wishes)
     mode, why_mode = capable_mode(machine), "the processor computes it in hardware, as it says itself"
-    if counted or not probe:
+    if counted or not timing.probe:
         choice = search.choose(mode, _NOMINAL[machine.device])
-        pace = search.foretell(choice, mode, cache) if probe else None
+        pace = search.foretell(choice, mode, timing.cache) if timing.probe else None
     else:
         with progress.task("Timing training steps", 1 + _PROBES) as bar:
             mode, rate, why_mode = search.probe_modes()

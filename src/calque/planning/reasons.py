@@ -7,9 +7,10 @@ from math import prod
 
 from calque.nets import NetworkConfig, is_unet
 from calque.planning import variation
-from calque.planning.model import Normalisation, Plan, Schedule
+from calque.planning.model import Normalisation, Plan
 from calque.planning.probe import Mode
 from calque.planning.rules import Geometry
+from calque.planning.schedule import Schedule
 from calque.planning.search import Choice
 
 Row = tuple[str, str, str]

@@ -16,7 +16,8 @@ import numpy as np
 from calque.geometry import Shape, Spacing
 from calque.nets import NetworkConfig
 from calque.planning.looking import most_common
-from calque.planning.model import Fingerprint, Normalisation
+from calque.planning.model import Normalisation
+from calque.planning.seen import Fingerprint
 
 ANISOTROPY = 3.0  # one axis this much coarser than the others is treated on its own
 MIN_EDGE = 4  # voxels of the coarsest feature map

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calque.planning.model import Fingerprint
+from calque.planning.seen import Fingerprint
 
 _OVERHEAD = 300_000  # bytes per case: places of foreground voxels, headers
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,13 +22,29 @@ from calque.geometry import Shape
 from calque.io import write_text_atomic
 from calque.nets import NetworkConfig
 from calque.planning.cost import step_flops
-from calque.planning.machine import Machine
+from calque.planning.machine import Machine, find_machine
 from calque.planning.probe import Mode, step_seconds
 from calque.value import Value
 
 _BATCH = 2
 _PATCH: dict[int, Shape] = {2: (1, 128, 128), 3: (32, 32, 32)}
 _STEM: dict[int, tuple[int, ...]] = {2: (32, 64, 128), 3: (16, 32)}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a plan learns what a step takes.
+
+    Args:
+        probe: time real steps; else nominal speeds are assumed, and there is no forecast. Where steps are
+            counted the forecast is told from the machine's speed, see `machine_speed`.
+        cache: a folder that keeps the machine's speed; None: it is timed each time.
+        machine: where training will run; this one, unless said otherwise.
+    """
+
+    probe: bool = True
+    cache: Path | None = None
+    machine: Machine = field(default_factory=find_machine)
 
 
 class Speed(Value):

@@ -16,8 +16,9 @@ import numpy as np
 from calque.errors import PlanError
 from calque.geometry import Shape
 from calque.nets.config import MOST_PREVIOUS
-from calque.planning.model import Plan, Schedule
+from calque.planning.model import HALVES, Plan
 from calque.planning.rules import Geometry, anisotropic, largest_patch, shrinking
+from calque.planning.schedule import Schedule
 from calque.planning.wishes import COARSE, Kind
 
 COVERED = 0.25
@@ -28,8 +29,6 @@ FEWER = 2.0
 """A coarse grid has at most one in so many of the voxels, or it is none (nnU-Net)."""
 FIRST_SHARE = 0.2
 """Of the length of a cascade, for each training of the first stage."""
-HALVES = 2
-"""Trainings of the first stage: each predicts what the other has learned from."""
 SECOND_SHARE = 1 - HALVES * FIRST_SHARE
 
 _FINER = 2.0  # axes that are finer than the coarsest by more than this grow first

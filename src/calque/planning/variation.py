@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from calque.planning.model import Augmentation, Fingerprint
+from calque.planning.model import Augmentation
 from calque.planning.rules import Geometry
+from calque.planning.seen import Fingerprint
 from calque.planning.upright import UPRIGHT
 
 

@@ -8,7 +8,8 @@ from pydantic import Field, JsonValue, PositiveFloat
 
 from calque.heads import Head, region_heads
 from calque.labels import Labels
-from calque.planning.model import Fingerprint, Objective
+from calque.planning.model import Objective
+from calque.planning.seen import Fingerprint
 from calque.value import Value
 
 Kind = Literal["2d", "2.5d", "3d", "lowres", "cascade"]
@@ -34,6 +35,7 @@ class Wishes(Value):
         class_weights: by name of output.
         network: "plain", "residual", "monai:NAME", "module:NAME".
         network_options: of a network of MONAI.
+        memory: bytes that training may take; by default 70 % of what is free.
     """
 
     kind: Kind | None = None
@@ -42,6 +44,7 @@ class Wishes(Value):
     class_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
     network: str | None = None
     network_options: dict[str, JsonValue] = Field(default_factory=dict)
+    memory: int | None = None
 
     @property
     def decided(self) -> bool:

@@ -1,16 +1,19 @@
-"""The files of a prepared case as bytes, with check sums."""
+"""The files of a prepared case: as bytes with check sums, and read again."""
 
 from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from calque.errors import ReadError
 
 _BLOCK = 2**20
 
@@ -53,4 +56,19 @@ def check_sum(parts: Iterable[bytes | memoryview]) -> int:
     found = 0
     for part in parts:
         found = zlib.crc32(part, found)
+    return found
+
+
+@contextmanager
+def reading(what: str, where: Path, fix: str) -> Iterator[None]:
+    """Reading files of arrays: what NumPy and the system say of missing or damaged ones is a ReadError."""
+    try:
+        yield
+    except (OSError, ValueError) as problem:
+        raise ReadError(what, where=where, got=problem, fix=fix) from problem
+
+
+def mapped(path: Path) -> NDArray[Any]:
+    """An array in a file, memory-mapped and read-only."""
+    found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return found

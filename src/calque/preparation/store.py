@@ -34,7 +34,7 @@ from calque.geometry import Box, Grid, Shape
 from calque.io.atomic import atomic_path, flush, write_text_atomic
 from calque.io.dicom.source import content_of
 from calque.planning.model import Plan
-from calque.preparation.files import Files, check_sum, packed, sum_of, write
+from calque.preparation.files import Files, check_sum, mapped, packed, reading, sum_of, write
 from calque.preparation.model import Placement, Prepared, PreparedCase
 from calque.value import Value
 
@@ -111,19 +111,11 @@ class Store:
         if case not in self._index:
             raise DatasetError("This case has not been prepared", where=self.folder, got=case)
         folder = self.folder / self._index[case]
-        try:
+        with reading("A prepared case is damaged", folder, "delete the folder and prepare again"):
             record = Record.read(folder / "case.json", error=ReadError)
-            image = np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False)
-            labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
+            image, labels = mapped(folder / "image.npy"), mapped(folder / "labels.npy")
             with np.load(folder / "foreground.npz", allow_pickle=False) as file:
                 foreground = {int(number): file[number] for number in file.files}
-        except (OSError, ValueError) as problem:
-            raise ReadError(
-                "A prepared case is damaged",
-                where=folder,
-                got=problem,
-                fix="delete the folder and prepare again",
-            ) from problem
         return PreparedCase(case, image, labels, foreground, record.placement)
 
     def contents(self) -> dict[str, Record]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from calque.labels import Colour
 
 if TYPE_CHECKING:
-    from calque.training.run import HistoryRow
+    from calque.training.history import HistoryRow
 
 INK, FAINT, _PAPER = "#1d2733", "#d9d5cb", "#ffffff"
 _FEW = 12  # classes with names in the legend

@@ -29,7 +29,8 @@ from calque.planning import Plan
 
 if TYPE_CHECKING:
     from calque.model.card import Card
-    from calque.training.run import HistoryRow, RunFolder
+    from calque.training.history import HistoryRow
+    from calque.training.run import RunFolder
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def from_run(folder: Path) -> Material:
         ReadError: a file of the run is missing or damaged.
     """
     from calque.model.archive import read as read_archive  # torch comes with these
-    from calque.training.run import DatasetRecord, RunFolder, Split, read_history
+    from calque.training.history import read_history
+    from calque.training.run import DatasetRecord, RunFolder, Split
 
     run = RunFolder(folder)
     validated = [fold for fold in run.folds() if fold.scores.is_file()]

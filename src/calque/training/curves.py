@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from calque.io import atomic_path
 from calque.labels import Labels
-from calque.training.run import HistoryRow
+from calque.training.history import HistoryRow
 
 BARS = "▁▂▃▄▅▆▇█"
 

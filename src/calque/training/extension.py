@@ -18,16 +18,9 @@ from calque.preparation import prepare
 from calque.progress import SILENT, Progress
 from calque.training.better import put_aside
 from calque.training.grow import Grown, join, settle
+from calque.training.history import History, HistoryRow, read_history
 from calque.training.options import TrainOptions
-from calque.training.run import (
-    DatasetRecord,
-    FoldFolder,
-    History,
-    HistoryRow,
-    RunFolder,
-    Split,
-    read_history,
-)
+from calque.training.run import DatasetRecord, FoldFolder, RunFolder, Split
 from calque.training.setting import choose_device
 from calque.training.stages import train
 from calque.training.state import TrainingState, fresh_state, load_state, save_state
@@ -71,7 +64,7 @@ def extend(
         data: the run's data set, where it lies now; None: where it was.
 
     Raises:
-        InputError: the fold is not finished here, or left no state before its decay, or cases are gone.
+        InputError: the fold is not finished here, or left no state to go on from, or cases are gone.
         DatasetError: the new data do not go with the old ones.
     """
     begun, options = time.monotonic(), options or TrainOptions()
@@ -139,9 +132,9 @@ def _require_finished(fold: FoldFolder) -> None:
         )
     if not fold.stable.exists():
         raise InputError(
-            "This fold left no state from before its learning rate fell",
+            "This fold left no state to go on from",
             where=fold.stable,
-            fix="train anew, with a schedule that has a decay",
+            fix="train anew, where the disk has room for it",
         )
 
 

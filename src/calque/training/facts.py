@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from calque.training.curves import mean_dice
-from calque.training.run import HistoryRow
+from calque.training.history import HistoryRow
 
 MOST_CLASSES = 8
 

@@ -13,7 +13,7 @@ from calque.errors import LabelError, PlanError
 from calque.heads import Head, region_heads
 from calque.model import Model
 from calque.nets import is_unet
-from calque.planning import Fingerprint, Plan
+from calque.planning import Fingerprint, Plan, Timing, Wishes
 from calque.planning import plan as make_plan
 from calque.planning.model import STORED
 from calque.planning.rules import permuted
@@ -63,7 +63,9 @@ def plan_finetuning(
         DatasetError: nothing is annotated, or cases cannot be read.
         PlanError: the model and the data do not go together.
     """
-    fresh = make_plan(dataset, budget=budget, steps=steps, probe=False, progress=progress)
+    alone = Wishes(kind="3d")  # the model's stages are those to come
+    timing = Timing(probe=False)
+    fresh = make_plan(dataset, budget=budget, steps=steps, wishes=alone, timing=timing, progress=progress)
     if model.plan.first is None:
         return _bent(dataset, model.plan, fresh)
     length = fresh.schedule

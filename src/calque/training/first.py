@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from calque.dataset import Case
 from calque.dataset.reading import read_scan
-from calque.errors import ReadError
 from calque.image import LabelMap
 from calque.io import atomic_path, mask_suffix, read_labels
 from calque.model import Model
+from calque.planning import Plan, Schedule
 from calque.prediction import PredictOptions, Predictor
 from calque.preparation import PreparedCase, Store
+from calque.preparation.files import mapped, reading
 from calque.preparation.previous import PreviousRows
 from calque.progress import Progress
 from calque.training.cases import Loader
-from calque.training.run import RunFolder
+from calque.training.run import FoldFolder, RunFolder, Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,32 +41,41 @@ class First:
     @property
     def predictor(self) -> Predictor:
         """For validation, with nothing converted."""
-        return self.model.as_first(PredictOptions(engine="torch", precision=self.model.plan.precision))
+        return _ready(self.model)
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """How each training went, by steps: what repeats it."""
+        return tuple(Plan.read(fold.repeat).schedule for fold in self.run.folds())
 
     def look(self, cases: Iterable[Case], store: Store, progress: Progress) -> None:
-        """Write what it found in each case: for those that it learned from, what the other half said."""
+        """Write what it found in each case: for those that it learned from, what the other half says."""
         missing = [case for case in cases if not self._holds(case.id, store)]
-        predictor = self.predictor
+        folds = {name: fold for fold in self.run.folds() for name in Split.read(fold.split).validation}
+        ready: dict[Path | None, Predictor] = {}
         with progress.task("What the first stage sees", len(missing)) as task:
             for case in missing:
-                found = (
-                    self._unseen(case)
-                    or predictor(read_scan(case.images, self.model.plan.channels)).label_map
-                )
+                found = self._label_map(case, folds.get(case.id), ready)
                 numbers = PreviousRows(found, store.load(case.id).placement)(slice(None))
                 with atomic_path(self._map(case.id)) as aside, aside.open("wb") as file:
                     np.save(file, numbers, allow_pickle=False)
                 task.advance(note=case.id)
 
-    def _unseen(self, case: Case) -> LabelMap | None:
-        """By the training that this case validated, where there is one: it has not learned from it."""
-        name = f"{case.id}{mask_suffix(case.images[0])}"
-        paths = [fold.validation / name for fold in self.run.folds()]
-        return next((read_labels(path, self.model.plan.labels) for path in paths if path.exists()), None)
+    def _label_map(
+        self, case: Case, unseen: FoldFolder | None, ready: dict[Path | None, Predictor]
+    ) -> LabelMap:
+        """By the training that has not learned from the case; by the mean of all where none of them has."""
+        if unseen is not None:
+            path = unseen.validation / f"{case.id}{mask_suffix(case.images[0])}"
+            if path.exists():  # else its budget was spent before it came to this one
+                return read_labels(path, self.model.plan.labels)
+        judge = None if unseen is None else unseen.model
+        if judge not in ready:
+            ready[judge] = self.predictor if judge is None else _ready(Model.load(judge))
+        return ready[judge](read_scan(case.images, self.model.plan.channels)).label_map
 
     def _holds(self, case: str, store: Store) -> bool:
-        path = self._map(case)
-        return path.exists() and np.load(path, mmap_mode="r").shape == store.load(case).labels.shape
+        return self._map(case).exists() and self.load(case).shape == store.load(case).labels.shape
 
     def _map(self, case: str) -> Path:
         return self.maps / f"{case}.npy"
@@ -76,17 +86,9 @@ class First:
         Raises:
             ReadError: they are not there, or damaged.
         """
-        path = self._map(case)
-        try:
-            found: NDArray[np.integer] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as problem:
-            raise ReadError(
-                "What the first stage saw is gone or damaged",
-                where=path,
-                got=problem,
-                fix="delete the file and go on with --resume: it is made again",
-            ) from problem
-        return found
+        path, again = self._map(case), "delete the file and go on with --resume: it is made again"
+        with reading("What the first stage saw is gone or damaged", path, again):
+            return mapped(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,3 +101,7 @@ class WithFirst:
     def load(self, case: str) -> PreparedCase:
         """See `Loader`."""
         return replace(self.store.load(case), previous=self.first.load(case))
+
+
+def _ready(model: Model) -> Predictor:
+    return model.as_first(PredictOptions(engine="torch", precision=model.plan.precision))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calque.dataset import Dataset
 from calque.errors import PlanError, TrainingError
@@ -139,7 +139,10 @@ def _train_weights(setting: Setting, clock: Clock, progress: Progress, start: Mo
         until = settle_until(setting)
         if until is not None:
             watch.judge = Judge(until, state, pace)
+        begun = state.step
         run_to_end(state, sampler, pace, rescue, watch)
+        if isinstance(pace, TimedPace) and 0 < begun == state.step and pace.progress(begun) < 1:
+            watch.event("No time was left for another step")
         pace.finish(state.step)
     if state.step == 0:
         kept = pace.reserve if isinstance(pace, TimedPace) else 0.0
@@ -240,10 +243,8 @@ def _finish(setting: Setting, state: TrainingState, clock: Clock, progress: Prog
         state.story.append(verdict.sentence)
         progress.say(verdict.sentence)
     card = fold_card(setting, state, scores).model_copy(update={"learned": learned})
-    timed = plan.first is not None and plan.first.schedule.seconds is not None  # each half in its own way
-    grown = any(line.startswith(GROWN) for line in state.story)  # its first steps saw other cases
-    if not (timed or grown):
-        write_text_atomic(setting.folder.repeat, _repeatable(plan, state).to_json())
+    if not any(line.startswith(GROWN) for line in state.story):  # its first steps saw other cases
+        write_text_atomic(setting.folder.repeat, _repeatable(setting, state).to_json())
     weights = {name: tensor.detach().cpu() for name, tensor in state.average.items()}
     first = () if setting.first is None else setting.first.model.members
     model = Model(plan, (weights,), card, first)
@@ -267,9 +268,10 @@ def _study(setting: Setting, state: TrainingState, clock: Clock, each: float, pr
     return learned if rest.begun >= FEWEST_STUDIED else Learned()
 
 
-def _repeatable(plan: Plan, state: TrainingState) -> Plan:
-    """The plan that gives the same weights again, whatever the clock says."""
-    schedule = plan.schedule.model_copy(
-        update={"seconds": None, "steps": state.step, "knots": tuple(state.knots)}
-    )
-    return plan.model_copy(update={"schedule": schedule})
+def _repeatable(setting: Setting, state: TrainingState) -> Plan:
+    """The plan that gives the same weights again, whatever the clock says; of a cascade, in both stages."""
+    length = {"seconds": None, "steps": state.step, "knots": tuple(state.knots)}
+    changes: dict[str, Any] = {"schedule": setting.plan.schedule.model_copy(update=length)}
+    if setting.first is not None:
+        changes["halves"] = setting.first.schedules
+    return setting.plan.model_copy(update=changes)

@@ -107,7 +107,7 @@ class Hooks:
 
     Args:
         after_step: with the loss, the rate and the share of the budget that is spent.
-        before_decay: once, before the rate begins to fall.
+        before_decay: once, before the rate begins to fall, or at the end where it never does.
         event: with a sentence for the history and the user.
     """
 
@@ -143,6 +143,8 @@ def run_loop(state: TrainingState, sampler: Sampler, plan: Plan, seed: int, pace
             state.seconds = pace.clock.seconds()
             pace.stepped(state.step, time.monotonic() - started)
             hooks.after_step(loss, rate, pace.progress(state.step))
+        if not falling and state.step > 0:  # it ended first: a busy machine, or a schedule that has no decay
+            hooks.before_decay()
     finally:
         reader.close()
 

@@ -1,4 +1,4 @@
-"""The folder of a training run: what lies where, and the rows of its history.
+"""The folder of a training run: what lies where.
 
 RUN/
   plan.json            the plan that was followed
@@ -22,38 +22,15 @@ RUN/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeInt
 
 from calque.dataset import Case, Dataset
 from calque.dataset.model import PLAIN_RULE, MaskRule
-from calque.errors import InputError, ResourceError
-from calque.io import write_text_atomic
 from calque.labels import Labels
 from calque.value import Value
-
-
-class HistoryRow(Value):
-    """One line of history.jsonl.
-
-    Args:
-        step: steps done.
-        seconds: time that training has taken.
-        loss: mean since the row before; None where it was not finite.
-        rate: the learning rate.
-        dice: on rows with a validation: Dice per class, overlap pooled over the validation cases.
-        event: what happened: less memory, a lower rate, more cases, an early end.
-    """
-
-    step: NonNegativeInt
-    seconds: NonNegativeFloat
-    loss: float | None
-    rate: NonNegativeFloat
-    dice: dict[str, float] | None = None
-    event: str | None = None
 
 
 class CaseRecord(Value):
@@ -156,7 +133,7 @@ class FoldFolder:
 
     @property
     def stable(self) -> Path:
-        """State before the rate began to fall: from here training can be extended."""
+        """State before the rate began to fall, or the last: from here training can be extended."""
         return self.path / "stable.safetensors"
 
     @property
@@ -253,61 +230,3 @@ class RunFolder:
     def folds(self) -> tuple[FoldFolder, ...]:
         """The folds that are there, in order."""
         return tuple(FoldFolder(p) for p in sorted(self.path.glob("fold_*")) if p.is_dir())
-
-
-class History:
-    """The rows of history.jsonl; each is written when it is added, so that a killed run keeps them."""
-
-    def __init__(self, path: Path, rows: Iterable[HistoryRow] = ()) -> None:
-        self._path = path
-        self.rows = list(rows)
-        self._whole = False
-        self._rewrite()
-
-    def add(self, row: HistoryRow) -> None:
-        """Append a row, in memory and on disk.
-
-        Raises:
-            ResourceError: the disk is full; the row is kept, and written with the next one.
-        """
-        self.rows.append(row)
-        if not self._whole:
-            self._rewrite()
-            return
-        self._whole = False
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(row.model_dump_json() + "\n")
-        except OSError as problem:
-            raise ResourceError("The history cannot be written", where=self._path, got=problem) from problem
-        self._whole = True
-
-    def cut(self, step: int) -> None:
-        """Forget the rows after `step`: the run goes on from there.
-
-        Raises:
-            ResourceError: the disk is full.
-        """
-        self.rows = [row for row in self.rows if row.step <= step]
-        self._rewrite()
-
-    def _rewrite(self) -> None:
-        self._whole = False
-        write_text_atomic(self._path, "".join(row.model_dump_json() + "\n" for row in self.rows))
-        self._whole = True
-
-
-def read_history(path: Path, until: int | None = None) -> tuple[HistoryRow, ...]:
-    """Rows up to step `until`; a last line that was cut off by a kill is left out.
-
-    Raises:
-        InputError: another line is not a row.
-    """
-    return tuple(row for row in _rows(path) if until is None or row.step <= until)
-
-
-def _rows(path: Path) -> Iterator[HistoryRow]:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    for line in lines:
-        if line.endswith("\n"):
-            yield HistoryRow.from_json(line, where=path, error=InputError)

@@ -16,7 +16,7 @@ from calque.dataset import Dataset
 from calque.model import Model
 from calque.nets.others import Maker
 from calque.planning import Plan
-from calque.planning.stages import HALVES
+from calque.planning.model import HALVES
 from calque.progress import SILENT, Progress
 from calque.training.ensemble import ensemble
 from calque.training.first import First
@@ -82,7 +82,6 @@ def train(  # noqa: PLR0913 - data, plan and place; what is told, shown, and beg
 def _first_stage(setting: Setting, clock: Clock, progress: Progress, start: Model | None) -> First:
     """Train what is not trained yet of the first stage, and let it look at every case."""
     plan, options, folder = setting.plan, setting.options, setting.folder
-    assert plan.first is not None  # noqa: S101 - for the type checker
     run, begun = RunFolder(folder.path / "first"), clock.seconds()
     resumed = any(fold.checkpoint.exists() or fold.model.exists() for fold in run.folds())
     learned_from = setting.dataset.only(setting.split.train)
@@ -93,12 +92,21 @@ def _first_stage(setting: Setting, clock: Clock, progress: Progress, start: Mode
         told = TrainOptions.model_validate(
             {"fold": half, "folds": HALVES, "resume": True, "study": False, **kept}
         )
-        train_fold(learned_from, plan.first, run.path, told, Clock(), progress, start=begin)
-    if resumed and plan.first.schedule.seconds is not None and not folder.checkpoint.exists():
+        train_fold(learned_from, _half(plan, half), run.path, told, Clock(), progress, start=begin)
+    budget = sum(_half(plan, half).schedule.seconds or 0.0 for half in range(HALVES))
+    if resumed and not folder.checkpoint.exists():
         # what earlier sittings spent on it is gone, though nobody wrote it down
-        clock.before += max(0.0, HALVES * plan.first.schedule.seconds - (clock.seconds() - begun))
+        clock.before += max(0.0, budget - (clock.seconds() - begun))
     first = First(ensemble(run), run, folder.path / "seen")
     first.look(
         map(setting.dataset.case, (*setting.split.train, *setting.split.validation)), setting.store, progress
     )
     return first
+
+
+def _half(plan: Plan, half: int) -> Plan:
+    """What a half of the first stage follows: of a cascade that is repeated, its own way."""
+    assert plan.first is not None  # noqa: S101 - for the type checker
+    if not plan.halves:
+        return plan.first
+    return plan.first.model_copy(update={"schedule": plan.halves[half]})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from calque.errors import InputError, MissingExtraError
-from calque.training.run import HistoryRow
+from calque.training.history import HistoryRow
 
 
 class Tracker(Protocol):

@@ -12,8 +12,8 @@ from calque.errors import InputError
 from calque.value import Value
 
 if TYPE_CHECKING:
+    from calque.training.history import HistoryRow
     from calque.training.pace import Pace
-    from calque.training.run import HistoryRow
     from calque.training.state import TrainingState
 
 FEWEST_LOOKS = 6

@@ -18,10 +18,11 @@ from calque.progress import Progress
 from calque.training.curves import draw_curves, mean_dice, sparkline
 from calque.training.ending import JUDGED_LOOKS, LOOKS, QUICK_SHARE
 from calque.training.facts import line
+from calque.training.history import History, HistoryRow, read_history
 from calque.training.keeper import Keeper
 from calque.training.loop import Hooks, diverged
 from calque.training.pace import Pace
-from calque.training.run import FoldFolder, History, HistoryRow, read_history
+from calque.training.run import FoldFolder
 from calque.training.state import save_state
 from calque.training.track import Tracker
 
