@@ -2,9 +2,11 @@
 
     CALQUE_NNUNET=PEER/bin/python python benchmarks/harness.py nnunet            all
     CALQUE_NNUNET=PEER/bin/python python benchmarks/bench_nnunet.py thorax       six stages, 31 M, 134x512x512
+    CALQUE_NNUNET=PEER/bin/python python benchmarks/bench_nnunet.py mirrored     the same, both by default
     CALQUE_NNUNET=PEER/bin/python python benchmarks/bench_nnunet.py hippocampus  of CALQUE_DATA
 
-See peer_nnunet.py for nnU-Net's environment. `--small` shrinks the thorax, to see that the script works.
+See peer_nnunet.py for nnU-Net's environment. `--small` is to see that the script works; `--no-mirror`
+leaves out the slow half of the cohort.
 """
 
 from __future__ import annotations
@@ -26,22 +28,19 @@ def run(record: Callable[[str, object], None]) -> None:
     if peers.peer() is None:
         print(json.dumps({"benchmark": "nnunet", "left out": "CALQUE_NNUNET is not set, see peer_nnunet.py"}))
         return
-    for name, found in [*thorax().items(), *hippocampus().items()]:
+    for name, found in [*thorax().items(), *mirrored().items(), *hippocampus().items()]:
         if isinstance(found, peers.Taken):
             record(name, Figure(found.seconds, found.seconds, found.seconds, 1, round(found.peak_mb)))
         else:
             print(json.dumps({"benchmark": "nnunet", "figure": name, "value": found}))
 
 
-def thorax(small: bool = False, mirror: bool = False) -> dict[str, object]:
-    """One scan without mirroring (and, if asked, with each side's default), cold and warm cache."""
+def thorax(small: bool = False) -> dict[str, object]:
+    """One scan without mirroring, cold and warm cache."""
     python = _peer()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        results = peers.six_stage_results(folder / "results")
-        shape = (48, 150, 150) if small else (134, 512, 512)
-        peers.thorax(folder / "scans" / "thorax_0000.nii.gz", shape)
-        model = peers.import_model(results, folder / "model.calque")
+        results, model = _thorax_case(folder, small)
         scans, cache = folder / "scans", ["--cache", str(folder / "cache")]
         found: dict[str, object] = {}
         found["nnU-Net, no mirroring"] = theirs = peers.nnunet_predict(
@@ -58,16 +57,41 @@ def thorax(small: bool = False, mirror: bool = False) -> dict[str, object]:
             found[f"times as fast, {way}"] = round(theirs.seconds / ours.seconds, 2)
             found[f"share of its memory, {way}"] = round(ours.peak_mb / theirs.peak_mb, 3)
             found[f"agreement, {way}"] = peers.agreement(folder / "theirs", folder / f"{precision}-{windows}")
-        if mirror:
-            full = peers.nnunet_predict(python, results, scans, folder / "theirs8", mirror=True)
-            ours = peers.calque_predict(model, scans, folder / "ours8", *cache, "--precision", "bf16")
-            found |= {"nnU-Net, its default mirroring": full, "Calque bf16, its default mirroring": ours}
-            found["times as fast, defaults"] = round(full.seconds / ours.seconds, 2)
         return found
 
 
-def hippocampus(most: int = 200) -> dict[str, object]:
-    """A cohort with a genuine model."""
+def mirrored(small: bool = False) -> dict[str, object]:
+    """The same scan as each side predicts it by default: nnU-Net mirrors eight times."""
+    python = _peer()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        results, model = _thorax_case(folder, small)
+        scans, cache = folder / "scans", ["--cache", str(folder / "cache"), "--precision", "bf16"]
+        found: dict[str, object] = {}
+        for windows in ("auto", "fewest"):
+            asked = [*cache, "--windows", windows]
+            peers.calque_predict(model, scans, folder / f"first-{windows}", *asked)
+            found[f"Calque bf16, its default mirroring, windows {windows}"] = peers.calque_predict(
+                model, scans, folder / windows, *asked
+            )
+        full = peers.nnunet_predict(python, results, scans, folder / "theirs", mirror=True)
+        times = {
+            name.replace("Calque", "times as fast, Calque"): round(full.seconds / taken.seconds, 2)
+            for name, taken in found.items()
+            if isinstance(taken, peers.Taken)
+        }
+        return {"nnU-Net, its default mirroring": full, **found, **times}
+
+
+def _thorax_case(folder: Path, small: bool) -> tuple[Path, Path]:
+    """nnU-Net's results folder and our model, with a scan in `folder`/scans."""
+    results = peers.six_stage_results(folder / "results")
+    peers.thorax(folder / "scans" / "thorax_0000.nii.gz", (48, 150, 150) if small else (134, 512, 512))
+    return results, peers.import_model(results, folder / "model.calque")
+
+
+def hippocampus(most: int = 200, mirrorings: tuple[bool, ...] = (False, True)) -> dict[str, object]:
+    """A cohort with a genuine model, without and with mirroring on both sides."""
     python, root = _peer(), Path(os.environ["CALQUE_DATA"])
     results = root / "nnunet-model" / "results"
     with tempfile.TemporaryDirectory() as place:
@@ -79,7 +103,7 @@ def hippocampus(most: int = 200) -> dict[str, object]:
         model = peers.import_model(results, folder / "model.calque")
         cases = len(list(scans.iterdir()))
         found: dict[str, object] = {"cases": cases}
-        for mirror in (False, True):
+        for mirror in mirrorings:
             way = "full" if mirror else "off"
             theirs = peers.nnunet_predict(python, results, scans, folder / f"theirs-{way}", mirror=mirror)
             found[f"nnU-Net, mirroring {way}"] = theirs
@@ -105,9 +129,11 @@ def _peer() -> Path:
 def main(arguments: list[str]) -> None:
     small = "--small" in arguments
     if "thorax" in arguments:
-        found = thorax(small, "--mirror" in arguments)
+        found = thorax(small)
+    elif "mirrored" in arguments:
+        found = mirrored(small)
     else:
-        found = hippocampus(3 if small else 200)
+        found = hippocampus(3 if small else 200, (False,) if "--no-mirror" in arguments else (False, True))
     for name, value in found.items():
         shown = vars(value) if isinstance(value, peers.Taken) else value
         print(json.dumps({name: shown}), flush=True)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull
-from scipy.spatial.distance import cdist
 
 from calque.geometry import Affine, Grid
 
@@ -26,7 +24,7 @@ def largest_diameter(mask: NDArray[np.bool_], affine: Affine) -> float:
         affine: (4, 4), from indices to mm.
     """
     points = _face_centres(mask, (0, 1, 2))
-    corners = points[ConvexHull(points).vertices] @ affine[:3, :3].T  # an affine keeps the hull
+    corners = _hull(points, points) @ affine[:3, :3].T  # an affine keeps the hull
     return _farthest(corners)[0]
 
 
@@ -47,7 +45,7 @@ def axial_diameters(mask: NDArray[np.bool_], grid: Grid) -> tuple[float, float]:
     best = (0.0, 0.0)
     for position in np.flatnonzero(mask.any(axis=in_plane)):
         points = _face_centres(mask.take([position], axis=through), in_plane)
-        hull = points[ConvexHull(points[:, in_plane]).vertices]
+        hull = _hull(points, points[:, in_plane])
         flat = _in_plane(hull @ grid.affine[:3, :3].T)
         long, (first, second) = _farthest(flat)
         if long > best[0]:
@@ -78,11 +76,21 @@ def _face_centres(mask: NDArray[np.bool_], axes: tuple[int, ...]) -> NDArray[np.
     return np.concatenate(points)
 
 
+def _hull(points: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Those of `points` (n, 3) that are corners of their convex hull, as `seen` (n, 2 or 3)."""
+    from scipy.spatial import ConvexHull  # slow to import, and seldom needed
+
+    corners: NDArray[np.float64] = points[ConvexHull(seen).vertices]
+    return corners
+
+
 def _farthest(points: NDArray[np.float64]) -> tuple[float, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """The largest distance between two of (n, d) points, and these two."""
+    from scipy.spatial import distance
+
     best, pair = -1.0, (0, 0)
     for start in range(0, len(points), _BLOCK):
-        distances = cdist(points[start : start + _BLOCK], points)
+        distances = distance.cdist(points[start : start + _BLOCK], points)
         row, column = np.unravel_index(distances.argmax(), distances.shape)
         if distances[row, column] > best:
             best, pair = float(distances[row, column]), (start + int(row), int(column))

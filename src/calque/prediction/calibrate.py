@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from torch import nn
 
 from calque.heads import Decoder
@@ -80,6 +79,8 @@ class Confidences:
         )
 
     def _temperature(self) -> float:
+        from scipy.optimize import minimize_scalar  # slow to import, and for learning alone
+
         logits = torch.from_numpy(np.concatenate(self.logits))
         classes = torch.from_numpy(np.concatenate(self.classes))
         regions = self.decoder is not None and bool(self.decoder.heads)
