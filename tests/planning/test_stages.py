@@ -61,9 +61,31 @@ def test_a_coarser_grid_alone() -> None:
     assert plan.schedule.seconds == 1800
 
 
-def test_the_reason_says_where_a_patch_shows_little() -> None:
-    assert "--kind cascade" in staged(CT, None).reasons["patch"]
-    assert "--kind cascade" not in staged(HIPPOCAMPUS, None).reasons["patch"]
+def test_a_long_scan_is_taken_on_a_coarser_grid_by_itself() -> None:
+    plan, asked = staged(CT, None), staged(CT, "lowres")
+    assert "--kind 3d" in plan.reasons["spacing"]
+    assert plan.model_copy(update={"reasons": {}}) == asked.model_copy(update={"reasons": {}})
+    whole = staged(CT, "3d")
+    assert whole.spacing == CT.spacings[0]
+    assert "asked for" in whole.reasons["patch"]
+
+
+def test_what_a_patch_shows_enough_of_stays_at_full_resolution() -> None:
+    plan = staged(HIPPOCAMPUS, None)
+    assert plan == staged(HIPPOCAMPUS, "3d")
+    assert not any("--kind" in why for why in plan.reasons.values())
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_a_class_that_a_coarser_grid_would_lose_keeps_full_resolution(few: bool) -> None:
+    # 60 voxels on the coarse grid where every case has it, 600 where one in ten does
+    grid = coarser(choose_geometry(CT), staged(CT, "3d").patch)
+    changes = {"class_fractions": (0.02, 60 / prod(grid.shape)), "cases_with_class": (40, 4 if few else 40)}
+    plan = staged(CT.model_copy(update=changes), None)
+    assert (plan.spacing == CT.spacings[0]) is not few
+    assert ("too few voxels of lesion" in plan.reasons["patch"]) is not few
+    cascade = staged(CT.model_copy(update=changes), "cascade")
+    assert cascade.first is not None
 
 
 @pytest.mark.parametrize("kind", ["lowres", "cascade"])

@@ -31,6 +31,9 @@ FIRST_SHARE = 0.2
 """Of the length of a cascade, for each training of the first stage."""
 SECOND_SHARE = 1 - HALVES * FIRST_SHARE
 
+FEWEST_VOXELS = 100.0
+"""Of a class in a case that has it, on average: where a coarse grid leaves fewer it may lose the class."""
+
 _FINER = 2.0  # axes that are finer than the coarsest by more than this grow first
 
 
@@ -89,7 +92,9 @@ def plan_stages(
     """
     if kind not in COARSE:
         plan = plan_on(full, 1.0)
-        return _noted(plan, full) if calls_for_coarser(full, plan.patch) else plan
+        if not calls_for_coarser(full, plan.patch):
+            return plan
+        return _called_for(full, plan, plan_on) if kind is None else _noted(plan, full, "asked for")
     if full.dimensions == 2:
         raise PlanError("Only volumes are looked at on a coarser grid", got=f"pictures, and --kind {kind}")
     if kind == "lowres":
@@ -99,12 +104,43 @@ def plan_stages(
     return joined(second, first, seconds)
 
 
-def _noted(plan: Plan, full: Geometry) -> Plan:
-    why = (
-        f"{plan.reasons['patch']}; showing {coverage(full, plan.patch):.1%} of it, under {COVERED:.0%}: with "
-        "--kind cascade a network on a coarser grid sees more first, for two fifths of the time"
+def lost(plan: Plan, coarse: Geometry) -> tuple[str, ...]:
+    """Classes of which a coarse grid leaves too few voxels to be learned."""
+    seen, voxels = plan.fingerprint, prod(coarse.shape)
+    return tuple(
+        name
+        for name, share, cases in zip(
+            plan.labels.names, seen.class_fractions, seen.cases_with_class, strict=True
+        )
+        if cases and share * voxels * seen.cases / cases < FEWEST_VOXELS
     )
-    return plan.model_copy(update={"reasons": plan.reasons | {"patch": why}})
+
+
+def _called_for(full: Geometry, plan: Plan, plan_on: Callable[[Geometry, float], Plan]) -> Plan:
+    """On the coarser grid that the rule calls for, unless that loses a class.
+
+    Args:
+        full: the grid at full resolution.
+        plan: on it.
+        plan_on: as of `plan_stages`.
+    """
+    gone = lost(plan, coarser(full, plan.patch))
+    if gone:
+        return _noted(plan, full, f"a coarser grid would leave too few voxels of {', '.join(gone)}")
+    low = _low_resolution(full, plan.patch, lambda found: plan_on(found, 1.0))
+    why = (
+        f"{low.reasons['spacing']}. Where things lie is worth more than detail (docs/decisions/cascade.md); "
+        "--kind 3d keeps full resolution, --kind cascade takes both, for several times the time"
+    )
+    return low.model_copy(update={"reasons": low.reasons | {"spacing": why}})
+
+
+def _noted(plan: Plan, full: Geometry, why: str) -> Plan:
+    words = (
+        f"{plan.reasons['patch']}; it shows {coverage(full, plan.patch):.1%} of it, under {COVERED:.0%}, at "
+        f"full resolution: {why}; --kind lowres and --kind cascade see more"
+    )
+    return plan.model_copy(update={"reasons": plan.reasons | {"patch": words}})
 
 
 def _low_resolution(full: Geometry, patch: Shape, plan_on: Callable[[Geometry], Plan]) -> Plan:
