@@ -5,8 +5,8 @@
     CALQUE_NNUNET=PEER/bin/python python benchmarks/bench_nnunet.py mirrored     the same, both by default
     CALQUE_NNUNET=PEER/bin/python python benchmarks/bench_nnunet.py hippocampus  of CALQUE_DATA
 
-See peer_nnunet.py for nnU-Net's environment. `--small` is to see that the script works; `--no-mirror`
-leaves out the slow half of the cohort.
+See peer_nnunet.py for nnU-Net's environment. `--small` is to see that the script works; `off`, `full` and
+`default` after hippocampus choose ways of mirroring.
 """
 
 from __future__ import annotations
@@ -90,8 +90,12 @@ def _thorax_case(folder: Path, small: bool) -> tuple[Path, Path]:
     return results, peers.import_model(results, folder / "model.calque")
 
 
-def hippocampus(most: int = 200, mirrorings: tuple[bool, ...] = (False, True)) -> dict[str, object]:
-    """A cohort with a genuine model, without and with mirroring on both sides."""
+WAYS = {"off": "off", "full": "full", "default": "auto"}
+"""Of mirroring, and how Calque is asked for it; by default nnU-Net mirrors in full."""
+
+
+def hippocampus(most: int = 200, ways: tuple[str, ...] = tuple(WAYS)) -> dict[str, object]:
+    """A cohort with a genuine model: without mirroring, with all of it, each side as by default."""
     python, root = _peer(), Path(os.environ["CALQUE_DATA"])
     results = root / "nnunet-model" / "results"
     with tempfile.TemporaryDirectory() as place:
@@ -103,19 +107,20 @@ def hippocampus(most: int = 200, mirrorings: tuple[bool, ...] = (False, True)) -
         model = peers.import_model(results, folder / "model.calque")
         cases = len(list(scans.iterdir()))
         found: dict[str, object] = {"cases": cases}
-        for mirror in mirrorings:
-            way = "full" if mirror else "off"
-            theirs = peers.nnunet_predict(python, results, scans, folder / f"theirs-{way}", mirror=mirror)
-            found[f"nnU-Net, mirroring {way}"] = theirs
+        for way in ways:
+            reference = folder / ("theirs-off" if way == "off" else "theirs-full")
+            if not reference.exists():
+                taken = peers.nnunet_predict(python, results, scans, reference, mirror=way != "off")
+            theirs = found[f"nnU-Net, mirroring {way}"] = taken
             for precision in ("f32", "bf16"):
-                asked = ["--mirror", way, "--precision", precision, "--cache", str(folder / "cache")]
+                asked = ["--mirror", WAYS[way], "--precision", precision, "--cache", str(folder / "cache")]
                 peers.calque_predict(model, next(scans.iterdir()), folder / f"warm-{way}-{precision}", *asked)
                 output = folder / f"{way}-{precision}"
                 ours = peers.calque_predict(model, scans, output, *asked)
                 found[f"Calque {precision}, mirroring {way}"] = ours
                 found[f"cases a second, {precision}, {way}"] = round(cases / ours.seconds, 2)
                 found[f"times as fast, {precision}, {way}"] = round(theirs.seconds / ours.seconds, 2)
-                found[f"agreement, {precision}, {way}"] = peers.agreement(folder / f"theirs-{way}", output)
+                found[f"agreement, {precision}, {way}"] = peers.agreement(reference, output)
         return found
 
 
@@ -133,7 +138,9 @@ def main(arguments: list[str]) -> None:
     elif "mirrored" in arguments:
         found = mirrored(small)
     else:
-        found = hippocampus(3 if small else 200, (False,) if "--no-mirror" in arguments else (False, True))
+        found = hippocampus(
+            3 if small else 200, tuple(way for way in WAYS if way in arguments) or tuple(WAYS)
+        )
     for name, value in found.items():
         shown = vars(value) if isinstance(value, peers.Taken) else value
         print(json.dumps({name: shown}), flush=True)

@@ -10,7 +10,7 @@ import torch
 
 from calque.nets import NetworkConfig, build
 from calque.planning.machine import fast_bf16, find_machine
-from calque.prediction import engines, openvino_convert
+from calque.prediction import engines, openvino_convert, openvino_engine
 from calque.prediction.engines import EngineOptions, any_window, make_engine
 
 VOLUMES = NetworkConfig(
@@ -113,7 +113,8 @@ def test_skip_connections_are_convolved_before_features_are_upsampled(config: Ne
         assert order[skip.get_friendly_name()] < order[node.get_friendly_name()]
 
 
-def test_what_came_out_stays_while_the_engine_rests() -> None:
+def test_what_came_out_stays_while_the_engine_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_engine, "RESTING_VOXELS", 0)
     network, x = (
         build(VOLUMES).eval(),
         torch.randn((1, 1, 8, 8, 8), generator=torch.Generator().manual_seed(0)),

@@ -13,6 +13,7 @@ from calque.planning import Plan
 from calque.planning.cost import layers
 from calque.prediction import decide, restore, scratch, windows
 from calque.prediction.last_layer import carried
+from calque.prediction.openvino_engine import RESTING_VOXELS
 from calque.prediction.options import Precision, PredictOptions
 from calque.prediction.tiling import Tiling, window_starts
 from calque.preparation import rows
@@ -181,18 +182,20 @@ def _phases(
     dense = options.probabilities or options.entropy
     # of what comes out: OpenVINO's own, and where windows are gathered those; torch turns bf16 into f32
     copies = 1 + (load.windows > 1 or load.engine != "openvino") - (not sizes.several)
+    computed = (
+        part + load.windows * (_window_bytes(plan, sizes.patch, load) + copies * sizes.logits) + finished
+    )
+    deciding = _GIVEN_COPIES[dense] * finished
+    deciding += (
+        _resampled(outputs, pixels, placement.original.voxels)
+        if dense
+        else _decided(outputs, sizes.plane, pixels)
+    )
     return {
         "conversion": sizes.weights * _CONVERSION,
         "rows": _ROW_COPIES * (rows.CHUNK_BYTES + _REACH * row) + 2 * part,
-        "windows": part
-        + load.windows * (_window_bytes(plan, sizes.patch, load) + copies * sizes.logits)
-        + finished,
-        "deciding": _GIVEN_COPIES[dense] * finished
-        + (
-            _resampled(outputs, pixels, placement.original.voxels)
-            if dense
-            else _decided(outputs, sizes.plane, pixels)
-        ),
+        "windows": computed,
+        "deciding": deciding + (computed if prod(sizes.patch) <= RESTING_VOXELS else 0),
     }
 
 

@@ -145,6 +145,8 @@ def winners(array: torch.Tensor, decoder: Decoder, last: LastLayer | None = None
         block = block if last is None else last(block)
         if decoder.heads:
             result[start : start + _BLOCK] = ((block > 0) * upwards).amax(0)
+        elif block.stride(0) == 1:  # voxel by voxel: the first of equals is torch's own promise
+            result[start : start + _BLOCK] = block.max(0).indices
         else:
             result[start : start + _BLOCK] = outputs - ((block == block.amax(0)) * upwards.flip(0)).amax(0)
     return result.reshape(array.shape[1:])

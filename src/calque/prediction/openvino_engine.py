@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ from calque.prediction.options import Precision
 
 if TYPE_CHECKING:
     import openvino
+
+RESTING_VOXELS = 2**18
+"""Windows of more voxels are not held while labels are decided."""
 
 _READY = 2  # shapes of window that are kept compiled: each takes the memory of its activations
 
@@ -108,9 +112,10 @@ class OpenVINOEngine:
         return _as_torch(result)
 
     def rest(self) -> None:
-        """See `Engine`; it costs the next window a tenth of its time."""
-        for compiled in self._compiled.values():
-            compiled.release_memory()
+        """See `Engine`; it costs the next window a tenth of its time, and is not worth it for small ones."""
+        for shape, compiled in self._compiled.items():
+            if prod(shape[2:]) > RESTING_VOXELS:
+                compiled.release_memory()
 
     def _queue(self, shape: tuple[int, ...]) -> Any:
         if shape not in self._ready:
