@@ -11,7 +11,7 @@ import numpy as np
 from harness import measure
 from scipy import ndimage
 
-from calque.evaluation import score_case
+from calque.evaluation import Rules, score_case
 from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.labels import Labels
@@ -40,7 +40,7 @@ def phantom() -> tuple[LabelMap, LabelMap]:
 
 
 def ours(predicted: LabelMap, truth: LabelMap) -> None:
-    score_case(predicted, truth, metrics=METRICS, tolerance_mm=1.0)
+    score_case(predicted, truth, Rules(METRICS))
 
 
 def deepminds(predicted: LabelMap, truth: LabelMap) -> None:

@@ -113,6 +113,18 @@ def test_the_last_layer_is_known_without_the_network(saved):
         assert all(torch.equal(one, other) for one, other in zip(found, network.head, strict=True))
 
 
+def test_a_grid_goes_with_an_array():
+    image = make_image()
+    with pytest.raises(InputError, match="give its grid"):
+        make_model().predict(image.array)
+    with pytest.raises(InputError, match="has its own"):
+        make_model().predict(image, image.grid)
+
+
+def test_a_model_is_shown_on_one_line():
+    assert repr(make_model()) == "<Model of synthetic: organ, lesion; 2 folds>"
+
+
 def test_the_same_model_is_the_same_bytes(saved, tmp_path):
     again = tmp_path / "again.calque"
     Model.load(saved).save(again)

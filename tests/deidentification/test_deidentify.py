@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
@@ -208,6 +209,16 @@ def test_pictures_that_may_show_names(
     assert (report.written, len(report.failed)) == ((0, 6) if refused else (6, 0))
     checked = deidentify(tmp_path / "in", tmp_path / "checked", SALT, DeidOptions(pixels_checked=True))
     assert checked.written == 6
+
+
+def test_values_that_are_too_long_are_no_news(tmp_path: Path) -> None:
+    """A scanner wrote them; pydicom's warning, which is an error here, would reach the terminal."""
+
+    def long(data: Dataset, _: int) -> None:
+        data.add(DataElement("ConvolutionKernel", "SH", "a kernel with a long name", validation_mode=0))
+
+    write_series(tmp_path / "in", edit=long)
+    assert deidentify(tmp_path / "in", tmp_path / "out", SALT).failed == ()
 
 
 def test_damaged_files_are_listed_and_the_others_are_done(tmp_path: Path) -> None:

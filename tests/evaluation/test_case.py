@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calque.errors import GeometryError, InputError, LabelError
-from calque.evaluation import score_case
+from calque.evaluation import Rules, score_case
 from calque.evaluation.case import tolerance_by_target
 from calque.evaluation.metrics import CALIBRATION, DEFAULT, METRICS
 from calque.evaluation.pair import Pair
@@ -33,7 +33,7 @@ def test_a_lesion_in_one_slice_of_a_volume_is_three_dimensional():
     truth[2, 2:7, 2:7] = 1
     inside = truth.copy()
     inside[2, 4, 4] = 0
-    score = score_case(label_map(inside), label_map(truth), metrics=["hd"])
+    score = score_case(label_map(inside), label_map(truth), Rules(metrics=["hd"]))
     assert (
         score.classes["organ"].values["hd"] == 1.0
     )  # every voxel of the sheet is surface, also the one missed
@@ -105,7 +105,7 @@ def test_tolerance_by_class():
     truth[10, 10, 10] = 2
     predicted[10, 10, 9] = 2
     score = score_case(
-        label_map(predicted), label_map(truth), metrics=["nsd"], tolerance_mm={"organ": 2.0, "lesion": 0.5}
+        label_map(predicted), label_map(truth), Rules(["nsd"], tolerance_mm={"organ": 2.0, "lesion": 0.5})
     )
     assert {n: s.values["nsd"] for n, s in score.classes.items()} == {"organ": 1.0, "lesion": 0.0}
 
@@ -122,7 +122,7 @@ def test_pictures():
     truth = np.zeros((1, 9, 9), np.uint8)
     truth[0, 2:7, 2:7] = 1
     moved = np.roll(truth, 1, axis=2)
-    values = score_case(label_map(moved), label_map(truth), tolerance_mm=0.5).classes["organ"].values
+    values = score_case(label_map(moved), label_map(truth), Rules(tolerance_mm=0.5)).classes["organ"].values
     assert values["hd"] == 1.0
     assert values["nsd"] == pytest.approx((8 + 8) / 32)  # of 16 voxels each, top and bottom share 4
 
@@ -137,7 +137,7 @@ def test_probabilities_of_classes_regions_and_ignored_voxels():
     score = score_case(
         label_map(np.where(truth > 0, 1, 0)),
         label_map(truth, labels),
-        metrics=CALIBRATION,
+        Rules(metrics=CALIBRATION),
         probabilities=soft,
     )
     box, inside, lesion = 6**3 - 1, 64 - 1, 8
@@ -155,4 +155,4 @@ def test_probabilities_that_cannot_be(wrong):
     with pytest.raises(InputError, match="Probabilities"):
         score_case(label_map(cube(2, 6)), label_map(cube(2, 6)), probabilities=wrong)
     with pytest.raises(InputError, match="match above an IoU"):
-        score_case(label_map(cube(2, 6)), label_map(cube(2, 6)), lesion_iou=1.0)
+        score_case(label_map(cube(2, 6)), label_map(cube(2, 6)), Rules(lesion_iou=1.0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calque.errors import InputError, ReadError
-from calque.evaluation import Scores, read_csv, score_case, summarise, write_csv
+from calque.evaluation import Rules, Scores, read_csv, score_case, summarise, write_csv
 from calque.evaluation.scores import Bootstrap, CaseScore, ClassScore, Failure, Findings
 
 from .maps import LABELS, cube, label_map
@@ -89,9 +89,9 @@ def test_one_patient_has_no_interval_and_none_no_figures():
 def test_undefined_distances_are_counted_and_lead_the_worst():
     truth = label_map(cube(2, 6))
     cases = [
-        score_case(label_map(cube(2, 7)), truth, case="large", metrics=["hd", "dice"]),
-        score_case(label_map(cube(0, 0)), truth, case="missed", metrics=["hd", "dice"]),
-        score_case(truth, truth, case="perfect", metrics=["hd", "dice"]),
+        score_case(label_map(cube(2, 7)), truth, Rules(["hd", "dice"]), case="large"),
+        score_case(label_map(cube(0, 0)), truth, Rules(["hd", "dice"]), case="missed"),
+        score_case(truth, truth, Rules(["hd", "dice"]), case="perfect"),
     ]
     found = summarise(cases, LABELS, metrics=["hd", "dice"]).summaries["organ"]
     assert (found["hd"].n, found["hd"].undefined, found["hd"].absent) == (2, 1, 0)

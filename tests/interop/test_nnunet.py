@@ -168,6 +168,8 @@ def test_folds_are_chosen(tmp_path: Path) -> None:
         import_nnunet(tmp_path, folds=[3])
     with pytest.raises(ReadError, match="checkpoint_best"):
         import_nnunet(tmp_path, checkpoint="checkpoint_best.pth")
+    with pytest.raises(ReadError, match="--fold chooses"):
+        import_nnunet(tmp_path / "fold_1")
 
 
 def test_folds_of_different_trainings_are_refused(tmp_path: Path) -> None:

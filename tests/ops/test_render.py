@@ -13,7 +13,8 @@ from calque.errors import GeometryError
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.labels import Labels
-from calque.ops.render import legend, montage, outline, overlay, render_case, resize_labels, window
+from calque.ops.render import outline, overlay, resize_labels, window
+from calque.ops.sheet import legend, montage, render_case
 
 LABELS = Labels.from_names({"organ": 1, "lesion": 4})
 ORGAN, LESION = (label.colour for label in LABELS.classes)

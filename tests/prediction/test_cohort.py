@@ -15,6 +15,8 @@ from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.io import read_labels, write_image
 from calque.prediction import PredictOptions, Predictor, cohort, extras, predict, predict_many
+from calque.prediction.ahead import look_ahead
+from calque.prediction.choice import Choice
 from calque.prediction.ledger import NAME
 from calque.progress import Silent
 
@@ -277,3 +279,14 @@ def test_pictures_become_pictures_unless_asked_otherwise(predictor, tmp_path):
     assert names(tmp_path / "volumes") == {"a.nii.gz", "b.nii.gz", "c.nii.gz"}
     with pytest.raises(InputError, match="nifti, png"):
         predict(predictor, tmp_path / "in", tmp_path / "other", form="dicom")
+
+
+def test_a_cohort_starts_once_in_the_forecast_of_its_time(predictor, scans):
+    assert predictor.engine.name == "torch"
+    assert look_ahead(predictor, scans).seconds is None  # nobody timed it
+    predictor.choice = Choice(engine="torch", precision="f32", seconds={"torch f32": 0.5}, reason="")
+    one, three = (look_ahead(predictor, given) for given in (scans / "case0.nii.gz", scans))
+    each = one.scans[0].forecast.seconds
+    assert each is not None
+    assert one.seconds is not None
+    assert three.seconds == pytest.approx(3 * each + one.seconds - each)

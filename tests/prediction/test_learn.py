@@ -109,6 +109,16 @@ def test_expected_dice_follows_the_cases():
     assert Calibration(slope=9.0, cases=1).expected(1.0) == 1.0
 
 
+def test_agreement_that_says_nothing_foretells_the_mean():
+    """One window a case agrees with itself, however wrong it is."""
+    empty, dice = np.zeros((1, 3), np.float32), list(np.linspace(0.6, 0.9, 12))
+    for agreement in ([1.0] * 12, list(np.linspace(1, 0.5, 12))):
+        found = Confidences([empty], [np.zeros(1, np.int64)], agreement, dice, cases=12).fit()
+        assert found is not None
+        assert found.expected(1.0) == pytest.approx(0.75)
+        assert found.error == pytest.approx(np.abs(np.array(dice) - 0.75).mean())
+
+
 def test_confidence_falls_where_windows_disagree():
     options = PredictOptions(engine="torch", precision="f32", mirror="full", confidence=True, entropy=True)
     image = case(0)[0]
@@ -281,6 +291,10 @@ def test_images_unlike_the_training_data_are_named():
     assert any("0.0 % of the voxels" in w for w in unlike_training(shifted, plan))
     positive = image_on(like.grid, np.abs(like.array))
     assert any("Hounsfield" in w for w in unlike_training(positive, plan))
+    brain = plan.model_copy(update={"normalisation": (Normalisation(scheme="zscore"),)})
+    assert unlike_training(shifted, brain) == ()
+    flat = image_on(like.grid, np.full(like.grid.shape, 7.0))
+    assert any("value 7 everywhere" in w for w in unlike_training(flat, brain))
     nothing = plan.fingerprint.model_copy(update={"spacings": (), "shapes": ()})
     assert unlike_training(thick, plan.model_copy(update={"fingerprint": nothing})) == ()
     stored = plan.model_copy(update={"orientation": "stored"})

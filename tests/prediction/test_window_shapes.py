@@ -26,7 +26,7 @@ from calque.prediction.tiling import fewest, window_starts
 
 from .fakes import Threshold, image_on, threshold_plan
 
-TRIAL = WindowTrial(trained=0.9, fewest=0.8985, cases=3)
+TRIAL = WindowTrial(trained=0.9, fewest=0.8985, cases=40, patients=5, error=0.0004)
 OPTIONS = PredictOptions(engine="torch", precision="f32", mirror="off")
 GRID = Grid.from_parts((20, 30, 26), (1, 1, 1))
 PLAN = threshold_plan(patch=(8, 16, 16))
@@ -124,7 +124,9 @@ def test_a_limit_of_memory_makes_windows_smaller_and_at_last_refuses():
         (None, "trained"),
         (TRIAL, "fewest"),
         (TRIAL.model_copy(update={"fewest": 0.8975}), "trained"),
-        (TRIAL.model_copy(update={"cases": 2}), "trained"),
+        (TRIAL.model_copy(update={"patients": 4}), "trained"),
+        (TRIAL.model_copy(update={"error": 0.0006}), "trained"),
+        (WindowTrial(trained=0.9, fewest=0.9, cases=40), "trained"),
     ],
 )
 def test_auto_takes_larger_windows_only_where_validation_did_not_suffer(trial, windows):
@@ -150,15 +152,29 @@ def test_a_trial_compares_dice_where_windows_differ():
         for i in (image, small)
     ]
     found = learn_windows(PLAN, [Threshold()], pairs, OPTIONS)
-    assert found == WindowTrial(trained=1.0, fewest=1.0, cases=1)
+    assert found == WindowTrial(trained=1.0, fewest=1.0, cases=1, patients=1)
     assert learn_windows(PLAN, [Threshold()], pairs[1:], OPTIONS) is None
 
 
+def test_cases_of_one_patient_count_once_and_borders_of_nothing_do_not():
+    image = image_on(GRID, (np.random.default_rng(0).random(GRID.shape) > 0.5).astype(np.float32))
+    hollow = np.zeros(GRID.shape, np.float32)
+    hollow[:8, :16, :16] = 1  # what is kept of it fills one window
+    cases = [
+        (i, LabelMap(PLAN.labels.to_values(i.array[0].astype(np.uint8)), i.grid, PLAN.labels), patient)
+        for i, patient in ((image, "a"), (image, "a"), (image, "b"), (image_on(GRID, hollow), "c"))
+    ]
+    cropping = PLAN.model_copy(update={"crop": "nonzero"})
+    found = learn_windows(cropping, [Threshold()], cases, OPTIONS)
+    assert found == WindowTrial(trained=1.0, fewest=1.0, cases=3, patients=2, error=0.0)
+
+
 def test_folds_must_all_have_tried():
-    other = WindowTrial(trained=0.8, fewest=0.8, cases=2)
+    other = WindowTrial(trained=0.8, fewest=0.8, cases=2, patients=2, error=0.0003)
     both = merge_learned([Learned(windows=TRIAL), Learned(windows=other)]).windows
     assert both is not None
-    assert (both.trained, both.cases) == (pytest.approx(0.85), 5)
+    assert (both.trained, both.cases, both.patients) == (pytest.approx(0.85), 42, 7)
+    assert both.error == pytest.approx(0.00025)
     assert merge_learned([Learned(windows=TRIAL), Learned()]).windows is None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calque.errors import InputError, ReadError
-from calque.evaluation import Scores, compare, evaluate, score_case, summarise
+from calque.evaluation import Rules, Scores, compare, evaluate, score_case, summarise
 from calque.evaluation.scores import Failure, Findings
 from calque.geometry import Grid
 from calque.image import LabelMap
@@ -216,7 +216,7 @@ def test_subgroups_calibration_and_filter(tmp_path, lang):
         predicted, truth = masks(k)
         soft = softly(predicted)
         metrics = ("dice", "nsd", "hd95", "hd90", "ece", "volume_predicted_ml", "volume_truth_ml")
-        cases.append(score_case(predicted, truth, case=f"c{k}", metrics=metrics, probabilities=soft))
+        cases.append(score_case(predicted, truth, Rules(metrics), case=f"c{k}", probabilities=soft))
     scores = summarise(cases, LABELS, metrics=metrics)
     (tmp_path / "g.csv").write_text(f"case,{EVIL.replace(',', '')}\nc0,f\nc1,m\nc2,f\n")
     text = report(scores, tmp_path / "r.html", lang=lang, groups=tmp_path / "g.csv").read_text()

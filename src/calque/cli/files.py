@@ -162,32 +162,20 @@ def convert(
     [dim]RTSTRUCT: calque convert rt.dcm -o lungs.nii.gz --reference ct/ --structures "Lung-L,Lung-R"[/dim]
     """
     from calque.errors import InputError
-    from calque.io import read_labels, write_image
-    from calque.io.reading import is_structures
+    from calque.io import write_image
 
     screen = Screen(json)
     if scan.listed:
         list_series(screen, inputs)
         return
-    found = gathered(inputs)
-    if len(found) > 1:
-        raise InputError("Several files are one image only where they are slices of it", got=found[:4])
-    source = found[0]
-    is_drawn = is_structures(source)
-    if not is_drawn:
-        (source,) = chosen([source], scan.series, False, screen.progress)
+    source, is_drawn = _source(screen, inputs, scan)
     if output.exists() and not force:
         raise InputError("The output is there already", where=output, fix="choose another name, or --force")
-    known, rule = (None, None) if made.labels is None else rule_of(made.labels)
     if not is_drawn and made.form == "auto" and (made.reference is not None or made.made_by is not None):
         raise typer.BadParameter("--reference and --made-by go with --format dicom-seg and the like")
     written: LabelMap | Image
     if is_drawn or made.mask or made.form != "auto":
-        written = (
-            read_drawn(screen, source, made.reference, known, drawn.choice(rule))
-            if is_drawn
-            else read_labels(source, known)
-        )
+        written = _label_map(screen, source, made, drawn if is_drawn else None)
         made.write(screen, written, output)
     else:
         written = scan.read(source)
@@ -197,6 +185,30 @@ def convert(
     spacing = " x ".join(f"{s:.4g}" for s in grid.spacing)
     screen.say(f"{output}: {shape} voxels (z, y, x) of {spacing} mm, axes {grid.orientation}")
     screen.json({"output": output, "shape": grid.shape, "spacing": grid.spacing, "axes": grid.orientation})
+
+
+def _source(screen: Screen, inputs: list[Path], scan: AsScan) -> tuple[Path, bool]:
+    """What is to be read, and whether it is a SEG or RTSTRUCT."""
+    from calque.errors import InputError
+    from calque.io.reading import is_structures
+
+    found = gathered(inputs)
+    if len(found) > 1:
+        raise InputError("Several files are one image only where they are slices of it", got=found[:4])
+    if is_structures(found[0]):
+        return found[0], True
+    (source,) = chosen(found, scan.series, False, screen.progress)
+    return source, False
+
+
+def _label_map(screen: Screen, source: Path, made: AsObject, drawn: FromObject | None) -> LabelMap:
+    """A label map from a file, or from a SEG or RTSTRUCT as `drawn` says."""
+    from calque.io import read_labels
+
+    known, rule = (None, None) if made.labels is None else rule_of(made.labels)
+    if drawn is None:
+        return read_labels(source, known)
+    return read_drawn(screen, source, made.reference, known, drawn.choice(rule))
 
 
 def frames(

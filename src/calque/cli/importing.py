@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calque.cli.grouping import grouped
 from calque.cli.options import Json
 from calque.cli.screen import Screen
 
@@ -18,34 +20,49 @@ CHECKED = 3
 """Scans that parity is measured on: each is predicted twice."""
 
 
-def import_model(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="Which system trained it: nnunet.")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Its results folder, or an exported zip.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="The .calque file.")],
+@dataclass(frozen=True)
+class Which:
+    """Which networks of the folder are meant."""
+
     fold: Annotated[
         list[str] | None,
         typer.Option(metavar="K|all", help="A fold; may be repeated. By default every numbered fold."),
-    ] = None,
-    checkpoint: Annotated[
-        str, typer.Option(metavar="NAME", help="The file to take from each fold.")
-    ] = "checkpoint_final.pth",
+    ] = None
+    checkpoint: Annotated[str, typer.Option(metavar="NAME", help="The file to take from each fold.")] = (
+        "checkpoint_final.pth"
+    )
     configuration: Annotated[
         str | None, typer.Option(metavar="NAME", help="Such as 3d_fullres, where there are several.")
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What is tried with the model before it is written."""
+
     check: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="SCANS",
             help="Scans on which bf16 is compared with f32; noted in the model.",
         ),
-    ] = None,
+    ] = None
     cases: Annotated[
         Path | None,
         typer.Option(
             metavar="DATA",
             help="A data set with labels that it was not trained on: are larger windows as good?",
         ),
-    ] = None,
+    ] = None
+
+
+@grouped
+def import_model(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="Which system trained it: nnunet.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Its results folder, or an exported zip.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="The .calque file.")],
+    which: Which,
+    trials: Trials,
     force: Annotated[bool, typer.Option("--force", help="Overwrite MODEL.")] = False,
     json: Json = None,
 ) -> None:
@@ -66,11 +83,13 @@ def import_model(
     from calque.interop.nnunet import import_nnunet
 
     screen = Screen(json)
-    model = import_nnunet(folder, folds=fold, checkpoint=checkpoint, configuration=configuration)
-    if check:
-        model = _checked(screen, model, check)
-    if cases:
-        model = _tried(screen, model, cases)
+    model = import_nnunet(
+        folder, folds=which.fold, checkpoint=which.checkpoint, configuration=which.configuration
+    )
+    if trials.check:
+        model = _checked(screen, model, trials.check)
+    if trials.cases:
+        model = _tried(screen, model, trials.cases)
     model.save(output)
     _show(screen, model, output)
     screen.json({"model": output, "plan": model.plan, "card": model.card})
@@ -99,18 +118,20 @@ def _tried(screen: Screen, model: Model, data: Path) -> Model:
     from calque.prediction import learn_windows
 
     dataset = open_dataset(data)
-    pairs = (
-        (read_scan(case.images, model.plan.channels), read_mask(case, model.plan.labels, dataset.rule))
+    plan, rule = model.plan, dataset.rule
+    found = (
+        (read_scan(case.images, plan.channels), read_mask(case, plan.labels, rule), case.patient)
         for case in dataset.cases
         if case.masks
     )
-    trial = learn_windows(model.plan, model.networks(), pairs)
+    trial = learn_windows(plan, model.networks(), found)
     if trial is None:
         screen.say("No scan has other windows than those of training, or the network takes no others")
         return model
+    verdict = "admitted" if trial.admitted else "not admitted"
     screen.say(
         f"larger windows: Dice {trial.fewest:.4f}, with those of training {trial.trained:.4f}, "
-        f"{trial.cases} cases: {'admitted' if trial.admitted else 'not admitted'}"
+        f"{trial.cases} cases of {trial.patients} patients: {verdict}"
     )
     return model.with_learned(model.card.learned.model_copy(update={"windows": trial}))
 

@@ -55,9 +55,12 @@ def show_forecast(screen: Screen, forecast: CohortForecast) -> None:
 
 
 def show_total(screen: Screen, forecast: CohortForecast) -> None:
-    """Memory and time of all."""
+    """Memory and time of all that can be predicted."""
     from calque.prediction.forecast import gigabytes
 
+    if not forecast.scans:
+        screen.say("no scan can be predicted")
+        return
     time = "" if forecast.seconds is None else f", about {in_words(forecast.seconds)}"
     screen.say(f"{len(forecast.scans)} scans: at most {gigabytes(forecast.memory_bytes)}{time}")
 

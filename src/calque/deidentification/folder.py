@@ -11,6 +11,7 @@ from calque.deidentification.profile import Cleaner, DeidOptions, Retain
 from calque.deidentification.pseudonyms import Pseudonyms
 from calque.errors import InputError, MissingExtraError, ReadError
 from calque.io.atomic import write_bytes_atomic, write_text_atomic
+from calque.io.dicom.raw import quiet
 from calque.parallel import map_bounded
 from calque.progress import SILENT, Progress
 from calque.value import Value
@@ -85,7 +86,7 @@ def deidentify(
     done: list[_Written] = []
     failed: list[DeidFailure] = []
     skipped: list[Path] = []
-    with progress.task("de-identify", len(files)) as task:
+    with quiet(), progress.task("de-identify", len(files)) as task:
         for outcome in map_bounded(lambda file: _one(file, output, cleaner), files, workers):
             task.advance()
             if isinstance(outcome.error, MissingExtraError):

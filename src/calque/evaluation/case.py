@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calque.errors import GeometryError, InputError, LabelError
-from calque.evaluation.metrics import DEFAULT, select
+from calque.evaluation.metrics import Metric, select
 from calque.evaluation.pair import Pair
+from calque.evaluation.rules import PLAIN_RULES, Rules, Tolerance
 from calque.evaluation.scores import CaseScore, ClassScore
 from calque.geometry import Grid
 from calque.image import LabelMap
 from calque.labels import Labels, present_values
 from calque.ops.distance import bounding_box
-
-Tolerance = float | Mapping[str, float]
-"""Millimetres, for all classes or by name."""
 
 Probabilities = NDArray[np.floating]
 
@@ -26,15 +25,13 @@ Slices = tuple[slice, ...]
 _SMALL, _FEW = 2**22, 8  # voxels and values up to which boxes are sought value by value
 
 
-def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
+def score_case(  # noqa: PLR0913 - a case is its masks and four facts, each optional
     predicted: LabelMap,
     truth: LabelMap,
+    rules: Rules = PLAIN_RULES,
     *,
     case: str = "case",
     patient: str | None = None,
-    metrics: Sequence[str] = DEFAULT,
-    tolerance_mm: Tolerance = 1.0,
-    lesion_iou: float = 0.5,
     probabilities: Probabilities | None = None,
     annotated: Collection[str] | None = None,
 ) -> CaseScore:
@@ -46,11 +43,9 @@ def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
     Args:
         predicted: on the grid of `truth`; its values mean what `truth.labels` says.
         truth: the reference.
+        rules: metrics, tolerance and threshold of objects; nothing is read or resampled here.
         case: its name.
         patient: by default the case.
-        metrics: keys of `METRICS`.
-        tolerance_mm: up to which distance surfaces agree.
-        lesion_iou: above which IoU two objects match.
         probabilities: (k, z, y, x), background first, then the classes in their order; for calibration.
         annotated: names of the classes that were looked for in this case; None: all.
 
@@ -60,44 +55,75 @@ def score_case(  # noqa: PLR0913 - what a case is, and how it is scored
         InputError: an unknown metric, a tolerance for some classes only, a threshold that is no share, or
             probabilities that are missing, of another shape or not from 0 to 1.
     """
-    _require_share(lesion_iou)
+    _require_share(rules.lesion_iou)
     _require_probabilities(probabilities, truth, case)
     _require_same_grid(predicted.grid, truth.grid, case)
-    labels = truth.labels
-    chosen, groups = select(metrics), targets(labels)
-    tolerances = tolerance_by_target(tolerance_mm, labels)
-    boxes = _boxes(predicted.array, truth.array)
-    for found in boxes:
-        values = [value for value, box in enumerate(found, start=1) if box is not None]
-        labels.require_declared(np.array(values, dtype=np.int64), where=case)
-    voxels = truth.grid.voxels
-    if labels.ignore is not None:
-        voxels -= int(np.count_nonzero(truth.array == labels.ignore))
+    chosen = select(rules.metrics)
+    tolerances = tolerance_by_target(rules.tolerance_mm, truth.labels)
+    both = _Both.of(predicted, truth, probabilities, case)
     classes = {}
-    strange = () if annotated is None else {x.value for x in labels.classes if x.name not in annotated}
-    for name, group in groups.items():
-        if any(value in strange for value in group):
-            classes[name] = ClassScore(state="unknown", values={m.name: None for m in chosen})
-            continue
-        slices = _joint(boxes, group, truth.grid.shape)
-        there, here = truth.array[slices], predicted.array[slices]
+    for name, group in targets(truth.labels).items():
+        if _unknown(group, annotated, truth.labels):
+            classes[name] = ClassScore(state="unknown", values=dict.fromkeys(m.name for m in chosen))
+        else:
+            classes[name] = _score(both.pair(group, tolerances[name], rules.lesion_iou), chosen)
+    return CaseScore(case=case, patient=patient or case, classes=classes)
+
+
+def _score(pair: Pair, metrics: Sequence[Metric]) -> ClassScore:
+    bins = None if pair.probability is None or pair.state == "absent" else pair.bins
+    return ClassScore(state=pair.state, values={m.name: m(pair) for m in metrics}, reliability=bins)
+
+
+def _unknown(group: Collection[int], annotated: Collection[str] | None, labels: Labels) -> bool:
+    """Whether one of these classes was not looked for."""
+    if annotated is None:
+        return False
+    return any(label.value in group and label.name not in annotated for label in labels.classes)
+
+
+@dataclass(frozen=True)
+class _Both:
+    """Two label maps on one grid, and where each of their values lies."""
+
+    predicted: LabelMap
+    truth: LabelMap
+    probabilities: Probabilities | None
+    boxes: tuple[list[Slices | None], ...]
+    voxels: int
+
+    @classmethod
+    def of(
+        cls, predicted: LabelMap, truth: LabelMap, probabilities: Probabilities | None, case: str
+    ) -> _Both:
+        """With every value found, and declared."""
+        labels, boxes = truth.labels, _boxes(predicted.array, truth.array)
+        for found in boxes:
+            values = [value for value, box in enumerate(found, start=1) if box is not None]
+            labels.require_declared(np.array(values, dtype=np.int64), where=case)
+        voxels = truth.grid.voxels
+        if labels.ignore is not None:
+            voxels -= int(np.count_nonzero(truth.array == labels.ignore))
+        return cls(predicted, truth, probabilities, boxes, voxels)
+
+    def pair(self, group: tuple[int, ...], tolerance: float, lesion_iou: float) -> Pair:
+        """The two masks of some values, cut to where either has one."""
+        truth, labels = self.truth, self.truth.labels
+        slices = _joint(self.boxes, group, truth.grid.shape)
+        there = truth.array[slices]
         scored = None if labels.ignore is None else np.asarray(there != labels.ignore)
-        in_predicted = _mask(here, group)
-        pair = Pair(
-            in_predicted if scored is None else in_predicted & scored,
+        guess = _mask(self.predicted.array[slices], group)
+        return Pair(
+            guess if scored is None else guess & scored,
             _mask(there, group),
             truth.grid.spacing,
             truth.grid.voxel_volume / 1000.0,
-            voxels,
-            tolerances[name],
+            self.voxels,
+            tolerance,
             lesion_iou,
-            None if probabilities is None else _chance(probabilities, group, labels, slices),
+            None if self.probabilities is None else _chance(self.probabilities, group, labels, slices),
             scored,
         )
-        bins = None if probabilities is None or pair.state == "absent" else pair.bins
-        figures = {m.name: m(pair) for m in chosen}
-        classes[name] = ClassScore(state=pair.state, values=figures, reliability=bins)
-    return CaseScore(case=case, patient=patient or case, classes=classes)
 
 
 def targets(labels: Labels) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ from calque.progress import SILENT, Progress
 
 _SMALL = 2**18
 """Voxels; with fewer, one thread is quicker than two (docs/log.md)."""
+
+_Fact = TypeVar("_Fact")
 
 _LOOKED_AT = 8  # pairs, of which the first readable one tells
 
@@ -84,19 +87,13 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
         InputError: a path is missing, nothing matches, or options contradict each other.
         CalqueError: no case at all could be scored; the first case's own error.
     """
-    if rules.probabilities is not None:
-        rules = replace(rules, metrics=tuple(dict.fromkeys((*rules.metrics, *CALIBRATION))))
+    rules, labels = _settled(rules, labels, Path(truth))
     listed = None if manifest is None else read_subjects(manifest)
     subjects = listed if groups is None else read_subjects(groups)
-    if labels is None:
-        labels, beside = _labels_beside(Path(truth))
-        rules = replace(rules, coding=beside.coding, priority=rules.priority or beside.priority)
-    _require_sense(rules, labels)
-    known = (
-        (subjects.patients if subjects else {}) | (listed.patients if listed else {}) | dict(patients or {})
-    )
+    told = [table for table in (subjects, listed) if table is not None]  # what the latter says counts
+    known = _joined([table.patients for table in told]) | dict(patients or {})
+    looked = _joined([table.annotated for table in told])
     found = match(Path(predicted), Path(truth), known, listed)
-    looked = (subjects.annotated if subjects else {}) | (listed.annotated if listed else {})
     _require_known(looked, labels)
     scored, failed = _score_all(found.jobs, labels, rules, looked, workers, progress)
     scores = summarise(
@@ -106,17 +103,35 @@ def evaluate(  # noqa: PLR0913 - the options of the verb, one parameter each
         tolerance_mm=rules.tolerance_mm,
         bootstrap=bootstrap,
         findings=Findings(missing=found.missing, unexpected=found.unexpected, failed=failed),
-    )
-    resampled = tuple(one.case.case for one in scored if one.resampled)
-    how = {
+    ).model_copy(update=_how(rules, scored))
+    return scores if subjects is None else with_groups(scores, subjects)
+
+
+def _settled(rules: Rules, labels: Labels | None, truth: Path) -> tuple[Rules, Labels | None]:
+    """With what lies beside the truth, and the metrics that probabilities bring; possible, or an error."""
+    if rules.probabilities is not None:
+        rules = replace(rules, metrics=tuple(dict.fromkeys((*rules.metrics, *CALIBRATION))))
+    if labels is None:
+        labels, beside = _labels_beside(truth)
+        rules = replace(rules, coding=beside.coding, priority=rules.priority or beside.priority)
+    _require_sense(rules, labels)
+    return rules, labels
+
+
+def _joined(tables: Sequence[Mapping[str, _Fact]]) -> dict[str, _Fact]:
+    return {case: fact for table in tables for case, fact in table.items()}
+
+
+def _how(rules: Rules, scored: Sequence[_Scored]) -> dict[str, object]:
+    """Fields of `Scores` that say how cases were scored."""
+    return {
         "lesion_iou": rules.lesion_iou,
         "structures": rules.structures,
         "priority": rules.priority,
         "coding": rules.coding,
+        "resampled": tuple(one.case.case for one in scored if one.resampled),
+        "notes": {one.case.case: one.notes for one in scored if one.notes},
     }
-    notes = {one.case.case: one.notes for one in scored if one.notes}
-    scores = scores.model_copy(update={**how, "resampled": resampled, "notes": notes})
-    return scores if subjects is None else with_groups(scores, subjects)
 
 
 def _require_sense(rules: Rules, labels: Labels | None) -> None:
@@ -209,11 +224,9 @@ def _score(job: Job, labels: Labels | None, rules: Rules, annotated: Sequence[st
     case = score_case(
         regrid_labels(predicted, truth.grid) if moved else predicted,
         LabelMap(truth.array, truth.grid, shared),
+        replace(rules, tolerance_mm=tolerance),
         case=job.case,
         patient=job.patient,
-        metrics=rules.metrics,
-        tolerance_mm=tolerance,
-        lesion_iou=rules.lesion_iou,
         probabilities=soft,
         annotated=_looked_for(annotated, masks.unknown, shared),
     )

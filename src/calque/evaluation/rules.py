@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calque.evaluation.case import Tolerance
 from calque.evaluation.metrics import DEFAULT
 from calque.labels import PLAIN, Coding
+
+Tolerance = float | Mapping[str, float]
+"""Millimetres, for all classes or by name."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import numpy as np
 
 from calque import __version__
 from calque.errors import InputError
-from calque.evaluation.case import Tolerance, targets, tolerance_by_target
+from calque.evaluation.case import targets, tolerance_by_target
 from calque.evaluation.intervals import Figures, intervals
 from calque.evaluation.metrics import DEFAULT, Metric, select
 from calque.evaluation.pair import Pair
+from calque.evaluation.rules import Tolerance
 from calque.evaluation.scores import (
     Bootstrap,
     CaseScore,

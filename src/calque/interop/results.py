@@ -84,7 +84,13 @@ def _choose(root: Path, source: Path, configuration: str | None) -> Results:
     found = [root] if (root / PLANS).is_file() else sorted(p.parent for p in root.glob(f"*/{PLANS}"))
     found = found or sorted(p.parent for p in root.glob(f"*/*/{PLANS}"))
     if not found:
-        raise ReadError("There is no nnU-Net model here", where=source, expected=f"a folder with {PLANS}")
+        above = source.parent if (source.parent / PLANS).is_file() else None
+        raise ReadError(
+            "There is no nnU-Net model here",
+            where=source,
+            expected=f"a folder with {PLANS}",
+            fix=None if above is None else f"name {above}; --fold chooses among its folds",
+        )
     if len(found) > 1 and configuration is not None:
         found = [p for p in found if p.name.rpartition("__")[2] == configuration] or found
     if len(found) > 1:

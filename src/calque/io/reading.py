@@ -75,7 +75,7 @@ def read_image(path: Path | str | Sequence[Path | str], channels: Sequence[str] 
         raise InputError(
             "The image does not have the channels that were expected",
             where=", ".join(map(str, paths)),
-            expected=f"{len(names)} channels: {', '.join(names)}",
+            expected=f"{len(names)}: {', '.join(names)}",
             got=f"{len(array)} channels",
         )
     return Image(array, volumes[0].header.grid, names, volumes[0].header.placed)

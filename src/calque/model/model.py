@@ -69,6 +69,11 @@ class Model:
         if self.plan.first is not None:
             _check_states(self.first, self.plan.first, "first stage, member")
 
+    def __repr__(self) -> str:
+        """On one line: weights and plan are looked at by name."""
+        classes, members = ", ".join(self.plan.labels.names), len(self.members)
+        return f"<Model of {self.card.dataset}: {classes}; {members} fold{'s' * (members > 1)}>"
+
     def save(self, path: Path | str) -> None:
         """Write a `.calque` file, whole or not at all; the same model gives the same bytes.
 
@@ -193,8 +198,11 @@ class Model:
             options: fields of `PredictOptions`.
 
         Raises:
-            InputError: the image cannot be read, or has other channels than the model.
+            InputError: the image cannot be read, or has other channels than the model; an array has no grid,
+                or something else has one.
         """
+        if grid is not None and not isinstance(image, np.ndarray):
+            raise InputError("A grid goes with an array; an image or a file has its own", got="both")
         if isinstance(image, np.ndarray):
             if grid is None:
                 raise InputError("An array alone does not say where its voxels are", fix="give its grid")

@@ -14,6 +14,9 @@ from calque.prediction.predictor import Predictor
 from calque.prediction.scans import Input, Scan, find_scans
 from calque.value import Value
 
+_START_SECONDS = 2.0
+"""Until the first window: once, however many scans there are."""
+
 
 class ScanForecast(Value):
     """What one scan will take."""
@@ -30,7 +33,7 @@ class CohortForecast(Value):
         refused: those that cannot, with the reason: no memory for them, or a header that cannot be read.
         memory_bytes: at the peak; where memory is not limited, the next scan is read and the last one written
             meanwhile.
-        seconds: of all, None where the engine was not timed.
+        seconds: of all, from the start; None where the engine was not timed.
     """
 
     scans: tuple[ScanForecast, ...]
@@ -68,7 +71,7 @@ def look_ahead(predictor: Predictor, inputs: Path | str | Sequence[Input]) -> Co
         scans=tuple(found),
         refused=tuple(refused),
         memory_bytes=max((s.forecast.memory_bytes for s in found), default=0) + several * beside,
-        seconds=None if None in seconds else sum(s for s in seconds if s is not None),
+        seconds=None if None in seconds else _START_SECONDS + sum(s for s in seconds if s is not None),
     )
 
 

@@ -96,12 +96,12 @@ class Confidences:
 
 
 def _line(agreement: Sequence[float], dice: Sequence[float]) -> Line:
-    """By least squares; the identity where there is too little to learn from."""
+    """By least squares, or the mean Dice where agreement tells nothing; with too few pairs the identity."""
     x, y = np.array(agreement), np.array(dice)
     slope, intercept = 1.0, 0.0
-    if len(x) >= _FEWEST and np.ptp(x) > 1e-3:
-        slope, intercept = (float(v) for v in np.polyfit(x, y, 1))
-    if slope < 0:  # more agreement cannot mean less: there is nothing to be learned from these cases
-        slope, intercept = 0.0, float(y.mean())
+    if len(x) >= _FEWEST:
+        # a single window always agrees with itself, and more agreement cannot mean less
+        slope = max(0.0, float(np.polyfit(x, y, 1)[0])) if np.ptp(x) > 1e-3 else 0.0
+        intercept = float(y.mean() - slope * x.mean())
     guess = np.clip(intercept + slope * x, 0, 1)
     return Line(slope=slope, intercept=intercept, error=float(np.abs(guess - y).mean()) if len(x) else None)

@@ -106,9 +106,14 @@ def unlike_training(image: Image, plan: Plan) -> tuple[str, ...]:
     """Reasons to doubt that the model knows images such as this one; empty where there is none.
 
     Spacing, extent and orientation are compared with the training cases', and intensities where the plan
-    takes them as they are (CT); others are normalised away.
+    takes them as they are (CT); others are normalised away, but a channel of one value is named.
     """
-    return (*_unlike_grid(image, plan), *_unlike_intensity(image, plan))
+    flat = [
+        f"{name} has the value {channel.flat[0]:g} everywhere"
+        for name, channel in zip(plan.channels, image.array, strict=True)
+        if channel.min() == channel.max()
+    ]
+    return (*_unlike_grid(image, plan), *_unlike_intensity(image, plan), *flat)
 
 
 def _unlike_grid(image: Image, plan: Plan) -> list[str]:

@@ -16,7 +16,7 @@ from calque.io.dicom.source import as_source, stack_of
 from calque.io.dicom.write_object import Kind
 from calque.io.formats import stem_of
 from calque.ops.objects import find_objects, objects_to_csv, objects_to_json
-from calque.ops.render import render_case
+from calque.ops.sheet import render_case
 from calque.prediction.dicom import FORMS, SUFFIXES, Result, require_kinds, write_objects
 from calque.prediction.result import Prediction
 from calque.prediction.scans import Scan

@@ -62,7 +62,7 @@ class PredictionForecast(Value):
         memory_bytes: resident memory of the process at its peak.
         parts: its parts in bytes.
         windows: windows and mirrorings that the network computes.
-        seconds: wall-clock time; None where the engine was not timed.
+        seconds: wall-clock time, once engines are ready; None where the engine was not timed.
         windows_per_call: side by side.
         window: voxels (z, y, x) of each.
         disk_bytes: of files in which probabilities and entropy are made.
@@ -225,7 +225,7 @@ def _decided(outputs: int, plane: int, pixels: int) -> int:
 
 def _rest(voxels: int, outputs: int) -> float:
     """Seconds of reading, resampling and writing: about 8 ns a voxel and class, measured on two cores."""
-    return 2.0 + 8e-9 * voxels * outputs + 3e-8 * voxels
+    return 0.03 + 8e-9 * voxels * outputs + 3e-8 * voxels
 
 
 def _window_bytes(plan: Plan, patch: Shape, load: Load) -> int:

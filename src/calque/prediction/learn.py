@@ -5,8 +5,10 @@ Every function takes cases one by one and holds one at a time; `learn` does all 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +22,10 @@ from calque.prediction.options import MirrorMode, Precision, PredictOptions
 from calque.prediction.parity import compare
 from calque.prediction.postprocess import learn_postprocessing
 from calque.prediction.predictor import Predictor
-from calque.preparation.case import plan_placement
+from calque.preparation.case import place_image
 
-Case = tuple[Image, LabelMap]
-"""A scan and its true labels."""
+Case = tuple[Image, LabelMap] | tuple[Image, LabelMap, str]
+"""A scan, its true labels, and whose it is; without a name nobody else's."""
 
 _PARITY_CASES = 3  # each is predicted in f32 too
 MODES: tuple[MirrorMode, ...] = ("off", "interleaved", "full")
@@ -32,7 +34,7 @@ MODES: tuple[MirrorMode, ...] = ("off", "interleaved", "full")
 def learn(
     plan: Plan,
     networks: Sequence[nn.Module],
-    cases: Sequence[Case] | Iterable[Case],
+    cases: Iterable[Case],
     options: PredictOptions | None = None,
     modes: Sequence[MirrorMode] = MODES,
     first: Predictor | None = None,
@@ -121,9 +123,9 @@ def learn_windows(
     """
     trained = _Maker(plan, networks, options or PredictOptions(), first)("auto", "off")
     found = _Windows(trained)
-    for image, truth in cases:
-        if found.differ(image):
-            found.look(image, truth, trained(image).label_map)
+    for case in cases:
+        if found.differ(case[0]):
+            found.look(case, trained(case[0]).label_map)
     return found.trial()
 
 
@@ -136,37 +138,45 @@ class _Windows:
 
     def __init__(self, trained: Predictor) -> None:
         self._trained, self._fewest = trained, trained.with_windows("fewest")
-        self._dice: list[tuple[float, float]] = []
+        self._dice: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
     def differ(self, image: Image) -> bool:
-        """Whether an image has other windows."""
+        """Whether an image has other windows, after what is empty around it was cut off."""
         if self._fewest is None:
             return False
-        shape = plan_placement(image.grid, self._trained.plan).prepared.shape
+        shape = place_image(image, self._trained.plan)[1].prepared.shape
         return self._fewest.window_shapes(shape)[0] != self._trained.plan.patch
 
-    def look(self, image: Image, truth: LabelMap, guess: LabelMap) -> None:
+    def look(self, case: Case, guess: LabelMap) -> None:
         """Note one case whose windows differ.
 
         Args:
-            image: the case.
-            truth: its labels.
+            case: with its truth.
             guess: with windows of training.
         """
         if self._fewest is None:
             return
+        image, truth, *patient = case
         self._fewest.engine = self._trained.engine
         large, usual = case_dice(self._fewest(image).label_map, truth), case_dice(guess, truth)
         if large and usual:  # nothing to be found says nothing
-            self._dice.append((float(np.mean(usual)), float(np.mean(large))))
+            whose = patient[0] if patient else f"case {len(self._dice)}"
+            self._dice[whose].append((float(np.mean(usual)), float(np.mean(large))))
 
     def trial(self) -> WindowTrial | None:
-        """What was found."""
+        """What was found: patients count once each, for slices of one are alike."""
         if not self._dice:
             return None
-        usual, large = np.mean(self._dice, axis=0)
+        each = np.array([np.mean(found, axis=0) for found in self._dice.values()])
+        usual, large = each.mean(axis=0)
+        lost = each[:, 0] - each[:, 1]
+        error = float(lost.std(ddof=1)) / sqrt(len(lost)) if len(lost) > 1 else None
         return WindowTrial(
-            trained=round(float(usual), 5), fewest=round(float(large), 5), cases=len(self._dice)
+            trained=round(float(usual), 5),
+            fewest=round(float(large), 5),
+            cases=sum(map(len, self._dice.values())),
+            patients=len(each),
+            error=error,
         )
 
 
@@ -191,13 +201,14 @@ class _Study:
 
     def pairs(self, cases: Iterable[Case]) -> Iterable[tuple[LabelMap, LabelMap]]:
         """Predicted and true label maps, while everything else is noted."""
-        for image, truth in cases:
+        for case in cases:
+            image, truth, *_ = case
             found = {mode: predictor(image).label_map for mode, predictor in self._modes.items()}
             for mode, guess in found.items():
                 self._dice[mode] += case_dice(guess, truth)
             if self.windows.differ(image):
                 plain = found["off"] if "off" in found else self._plain(image).label_map
-                self.windows.look(image, truth, plain)
+                self.windows.look(case, plain)
             if len(self._same) < _PARITY_CASES:
                 low, high = (self._others[p](image).label_map.array for p in ("bf16", "f32"))
                 self._same.append((low, high))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import hypot, inf
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from calque.prediction.options import MirrorMode, Precision
 from calque.value import Value
@@ -17,7 +17,7 @@ TOLERANCE = 0.998
 WINDOW_TOLERANCE = 0.002
 """Validation Dice that larger windows may lose."""
 
-_FEWEST_CASES = 3  # one may be lucky
+_FEWEST_PATIENTS = 5  # one may be lucky, with all of his slices
 
 
 class Parity(Value):
@@ -61,19 +61,26 @@ class WindowTrial(Value):
     """Validation Dice with windows of training, and with those that compute the fewest voxels.
 
     Args:
-        trained: mean over cases and classes.
+        trained: mean over patients, of their cases and classes.
         fewest: of the same cases.
         cases: in which the windows differed.
+        patients: whose cases they are.
+        error: standard error of the difference over patients; None where there is one patient, or an old
+            card does not say.
     """
 
     trained: float = Field(ge=0, le=1)
     fewest: float = Field(ge=0, le=1)
     cases: PositiveInt
+    patients: NonNegativeInt = 0
+    error: NonNegativeFloat | None = None
 
     @property
     def admitted(self) -> bool:
-        """Whether "auto" may choose the larger windows."""
-        return self.cases >= _FEWEST_CASES and self.fewest >= self.trained - WINDOW_TOLERANCE
+        """Whether "auto" may choose the larger windows: the loss and its error together are below 0.002."""
+        if self.error is None or self.patients < _FEWEST_PATIENTS:
+            return False
+        return self.trained - self.fewest + self.error <= WINDOW_TOLERANCE
 
 
 class Step(Value):
@@ -232,8 +239,11 @@ def _merged_windows(parts: Sequence[WindowTrial | None]) -> WindowTrial | None:
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
         return None
+    errors = [t.error for t in found if t.error is not None]
     return WindowTrial(
         trained=sum(t.trained for t in found) / len(found),
         fewest=sum(t.fewest for t in found) / len(found),
         cases=sum(t.cases for t in found),
+        patients=sum(t.patients for t in found),
+        error=hypot(*errors) / len(found) if len(errors) == len(found) else None,
     )

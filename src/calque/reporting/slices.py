@@ -11,7 +11,8 @@ from calque.errors import GeometryError
 from calque.geometry import Reorientation, Voxels
 from calque.image import Image, LabelMap
 from calque.ops.distance import bounding_box
-from calque.ops.render import AXIAL, CORONAL, SAGITTAL, View, window
+from calque.ops.render import window
+from calque.ops.sheet import AXIAL, CORONAL, SAGITTAL, View
 
 Flat = NDArray[np.integer]
 

@@ -17,7 +17,8 @@ from calque.image import Image, LabelMap
 from calque.io import read_mask_volume
 from calque.io.reading import derive_labels, to_label_values
 from calque.labels import present_values
-from calque.ops.render import overlay, render_case, resize, resize_labels, window
+from calque.ops.render import overlay, resize, resize_labels, window
+from calque.ops.sheet import render_case
 
 _PIXELS = 170
 _QUALITY = 72

@@ -13,7 +13,8 @@ from PIL import Image as Pillow
 from calque.geometry import Grid
 from calque.image import Image, LabelMap
 from calque.io import atomic_path
-from calque.ops.render import render_case, window
+from calque.ops.render import window
+from calque.ops.sheet import render_case
 from calque.planning import Plan
 from calque.preparation import PreparedCase
 

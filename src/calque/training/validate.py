@@ -110,11 +110,12 @@ def study(
         return Learned()
     plan = predictor.plan
 
-    def pairs() -> Iterator[tuple[Image, LabelMap]]:
+    def pairs() -> Iterator[tuple[Image, LabelMap, str]]:
         for case in _cases(dataset, cases):
             if enough():
                 return
-            yield read_scan(case.images, plan.channels), read_mask(case, plan.labels, dataset.rule)
+            truth = read_mask(case, plan.labels, dataset.rule)
+            yield read_scan(case.images, plan.channels), truth, case.patient
             task.advance(note=case.id)
 
     modes = MODES if any(plan.augmentation.mirror) else MODES[:1]

@@ -112,10 +112,9 @@ def write_sr(
     source = read_source(stack)
     content = digest(seg.instance.encode(), *(one.model_dump_json().encode() for one in measures))
     frame = new_object(source, identity, "sr", COMPREHENSIVE_3D_SR, content)
-    report = _report(measures, labels, seg, source, identity)
     data = Comprehensive3DSR(
         evidence=_evidence(source, seg, frame),
-        content=report[0],
+        content=_report(measures, labels, seg, source, identity)[0],
         series_instance_uid=frame.SeriesInstanceUID,
         series_number=frame.SeriesNumber,
         sop_instance_uid=frame.SOPInstanceUID,
@@ -123,16 +122,19 @@ def write_sr(
         manufacturer=frame.Manufacturer,
         is_complete=True,
     )
+    _take_over(data, frame)
+    name_private_scheme(data, labels)
+    save(data, file)
+    made = frame.SOPInstanceUID, frame.SeriesInstanceUID
+    return Written(Path(file), COMPREHENSIVE_3D_SR, *made, uncoded_note(labels))
+
+
+def _take_over(data: Dataset, frame: Dataset) -> None:
+    """Patient, study, series and equipment, as other objects of the series have them."""
     own = {"FrameOfReferenceUID", "PositionReferenceIndicator", "Modality"}  # of no module of a report
     for element in frame:
         if element.keyword not in own:
             data[element.tag] = element
-    name_private_scheme(data, labels)
-    save(data, file)
-    path = Path(file)
-    return Written(
-        path, COMPREHENSIVE_3D_SR, frame.SOPInstanceUID, frame.SeriesInstanceUID, uncoded_note(labels)
-    )
 
 
 def _report(
