@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.clock import Ticking
 
 from calque.dataset import Case, Dataset
 from calque.errors import DatasetError, PlanError, ResourceError
@@ -143,17 +144,6 @@ def test_counted_steps_make_the_same_plan_every_time(dataset: Dataset) -> None:
     assert first == second
     assert first.forecast is None
     assert (first.schedule.steps, first.schedule.seconds) == (40, None)
-
-
-class Ticking:
-    """A clock on which nothing takes longer than a hundredth of a second, however busy the machine is."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        self.now += 0.01
-        return self.now
 
 
 def test_a_probed_plan_says_what_to_expect(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

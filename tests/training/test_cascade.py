@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clock import Ticking
 from tests.training.runs import StopAt, assert_same_weights, make_dataset, plan_for, two_folds
 
 from calque.dataset import Dataset, check, open_dataset
@@ -150,17 +151,6 @@ def test_interrupted_and_resumed_the_weights_are_the_same(
     assert_same_weights(model, finished[1])
     for one, two in zip(model.first, finished[1].first, strict=True):
         assert all(torch.equal(one[name], two[name]) for name in one)
-
-
-class Ticking:
-    """A clock on which each look takes a hundredth of a second, however busy the machine is."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        self.now += 0.01
-        return self.now
 
 
 def test_a_cascade_by_the_clock_leaves_a_plan_that_repeats_both_stages(
