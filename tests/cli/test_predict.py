@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import logging
 import struct
 from pathlib import Path
 
@@ -102,10 +103,15 @@ def test_too_little_memory_is_refused_with_what_is_needed(
 
 def test_export(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnx")
+    said: list[logging.LogRecord] = []
+    heard = logging.Handler()
+    heard.emit = said.append  # type: ignore[method-assign]
+    logging.getLogger("torch.onnx._internal.exporter._registration").addHandler(heard)
     out = tmp_path / "exported"
     arguments = ["export", str(model), "--to", "onnx", "-o", str(out), "--json", "-"]
     assert run(arguments) == 0
     assert json.loads(capsys.readouterr().out)["network"] == str(out / "network.onnx")
+    assert said == []  # nothing of torchvision
     assert run(arguments) == 2
     assert "already" in capsys.readouterr().err
 

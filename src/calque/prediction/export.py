@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +25,8 @@ Target = Literal["onnx", "openvino"]
 
 DESCRIPTION = "calque.json"
 _OPSET = 18
+_REGISTRATION = "torch.onnx._internal.exporter._registration"
+"""Where torch says, for each operation of torchvision, that it is not installed: nobody needs it here."""
 
 
 class Recipe(Value):
@@ -96,7 +100,7 @@ def _onnx(networks: Sequence[nn.Module], shape: tuple[int, ...], path: Path) -> 
     for module in ("onnx", "onnxscript"):
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError(module, "onnx")
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _unlogged(_REGISTRATION):
         warnings.simplefilter("ignore")  # of torch's and onnxscript's own making
         torch.onnx.export(
             Ensemble(networks).cpu().eval(),
@@ -109,6 +113,18 @@ def _onnx(networks: Sequence[nn.Module], shape: tuple[int, ...], path: Path) -> 
             external_data=False,
             verbose=False,
         )
+
+
+@contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """Without the warnings of a logger."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _openvino(networks: Sequence[nn.Module], shape: tuple[int, ...], path: Path) -> None:
