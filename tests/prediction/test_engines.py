@@ -121,9 +121,9 @@ def test_the_last_layer_is_computed_in_f32_whatever_the_precision(name: str, mem
 
 
 def test_automatic_precision_is_settled_by_the_processor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "fast_bf16", lambda _: False)
+    monkeypatch.setattr(engines, "computes_in_bf16", lambda _: False)
     assert make_engine(name, networks(), EngineOptions()).precision == "f32"
-    monkeypatch.setattr(engines, "fast_bf16", lambda _: True)
+    monkeypatch.setattr(engines, "computes_in_bf16", lambda _: True)
     assert make_engine(name, networks(), EngineOptions()).precision == "bf16"
 
 

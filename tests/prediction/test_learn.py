@@ -224,14 +224,14 @@ def test_parity_of_a_model_is_measured_on_whole_images():
 
 @pytest.mark.parametrize(("record", "expected"), [(FINE, "bf16"), (ROUGH, "f32")])
 def test_automatic_precision_follows_the_record(record, expected, monkeypatch):
-    monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
+    monkeypatch.setattr(predictor_module, "computes_in_bf16", lambda _: True)
     options = PredictOptions(engine="torch", mirror="off")
     predictor = Predictor(threshold_plan(), [Threshold()], options, learned=Learned(parity=(record,)))
     assert predictor.engine.precision == expected
 
 
 def test_a_model_without_a_record_is_checked_on_the_first_image(monkeypatch, tmp_path):
-    monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: True)
+    monkeypatch.setattr(predictor_module, "computes_in_bf16", lambda _: True)
     options = PredictOptions(engine="torch", mirror="off", cache=tmp_path)
     predictor = Predictor(threshold_plan(), [Threshold()], options)
     assert predictor.undecided
@@ -247,7 +247,7 @@ def test_a_model_without_a_record_is_checked_on_the_first_image(monkeypatch, tmp
 
 
 def test_a_processor_without_bf16_is_not_asked(monkeypatch):
-    monkeypatch.setattr(predictor_module, "fast_bf16", lambda _: False)
+    monkeypatch.setattr(predictor_module, "computes_in_bf16", lambda _: False)
     predictor = Predictor(threshold_plan(), [Threshold()], PredictOptions(engine="torch"))
     predictor(case(0)[0])
     assert (predictor.engine.precision, predictor.parity) == ("f32", None)

@@ -29,9 +29,13 @@ class How:
     engine: Annotated[
         Literal["auto", "openvino", "torch"], typer.Option(help="What computes; auto times them once.")
     ] = "auto"
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"],
+        typer.Option(help="On which torch computes; auto: CUDA where it is, else the processor."),
+    ] = "auto"
     precision: Annotated[
         Literal["auto", "bf16", "f32"],
-        typer.Option(help="Of convolutions; auto is bf16 where it gave the labels of f32."),
+        typer.Option(help="Of all but the last layer; auto is bf16 where it gave the labels of f32."),
     ] = "auto"
     mirror: Annotated[
         Literal["auto", "off", "interleaved", "full"],
@@ -60,6 +64,7 @@ class How:
             mirror=self.mirror,
             windows=self.windows,
             engine=self.engine,
+            device=self.device,
             precision=self.precision,
             memory=self.memory,
             entropy=sure.entropy,

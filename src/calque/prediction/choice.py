@@ -17,8 +17,9 @@ from calque.errors import ReadError
 from calque.io import write_text_atomic
 from calque.planning.machine import find_machine
 from calque.planning.memory import give_back
+from calque.prediction.devices import find_device
 from calque.prediction.engines import Engine, EngineOptions, available_engines, make_engine
-from calque.prediction.openvino_convert import FORM
+from calque.prediction.openvino_convert import FORM, openvino_is_there
 from calque.prediction.options import Precision
 from calque.value import Value
 
@@ -73,7 +74,7 @@ def choose_engine(
     Raises:
         MissingExtraError: the engine that was asked for is not installed.
     """
-    names = available_engines() if name == "auto" else (name,)
+    names = available_engines(options.device) if name == "auto" else (name,)
     if options.cache is None:
         reason = "asked for" if name != "auto" else "usually the fastest; not probed, as there is no cache"
         return Choice(engine=names[0], precision=precision, reason=reason)
@@ -96,7 +97,7 @@ def choose_engine(
     at = weighed.index(min(weighed))
     engine, streams = candidates[at]
     reason = "the fastest of " + ", ".join(f"{n} {s:.3g} s a window" for n, s in seconds.items())
-    if name == "auto" and "openvino" not in names and not torch.cuda.is_available():
+    if name == "auto" and "openvino" not in names and find_device(options.device).type == "cpu":
         reason += "; OpenVINO is not installed"
     choice = Choice(engine=engine, precision=precision, streams=streams, seconds=seconds, reason=reason)
     write_text_atomic(path, choice.to_json())
@@ -131,12 +132,14 @@ def _name(engine: str, precision: Precision, streams: int) -> str:
 def _key(options: EngineOptions, shape: tuple[int, ...], precision: str, candidates: object) -> str:
     versions = (torch.__version__, _openvino_version())
     machine = (platform.node(), find_machine().name, torch.get_num_threads())
-    parts = json.dumps([options.key, options.split, shape, precision, candidates, versions, machine])
+    parts = json.dumps(
+        [options.key, options.split, options.device, shape, precision, candidates, versions, machine]
+    )
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
 def _openvino_version() -> str:
-    if "openvino" not in available_engines():
+    if not openvino_is_there():
         return ""
     from importlib.metadata import version
 

@@ -13,11 +13,11 @@ from torch import nn
 from calque.errors import InputError, ModelError
 from calque.geometry import Shape
 from calque.nets import NetworkConfig, is_unet
-from calque.planning.machine import fast_bf16, find_machine
+from calque.prediction.devices import computes_in_bf16, find_device
 from calque.prediction.last_layer import Ensemble, LastLayer, has_last_layer, last_layer_of
 from calque.prediction.openvino_convert import openvino_is_there
 from calque.prediction.openvino_engine import OpenVINOEngine
-from calque.prediction.options import Precision
+from calque.prediction.options import DeviceName, Precision
 
 
 class Engine(Protocol):
@@ -62,6 +62,7 @@ class EngineOptions:
         split: whether the last layer is left to `Engine.last`.
         divisor: of networks that take windows of any size (`any_window`), so that one conversion serves them
             all; None: each size by itself.
+        device: on which torch computes; OpenVINO computes on the processor.
     """
 
     precision: Literal["auto", "bf16", "f32"] = "auto"
@@ -71,6 +72,7 @@ class EngineOptions:
     key: str | None = None
     split: bool = False
     divisor: Shape | None = None
+    device: DeviceName = "auto"
 
 
 def any_window(config: NetworkConfig) -> Shape | None:
@@ -79,15 +81,16 @@ def any_window(config: NetworkConfig) -> Shape | None:
 
 
 class TorchEngine:
-    """PyTorch, on the GPU where there is one; with bf16 the last layer of U-Nets is computed in f32."""
+    """PyTorch, on any device; with bf16 the last layer of U-Nets is computed in f32."""
 
     name = "torch"
     streams = 1
 
     def __init__(self, networks: Sequence[nn.Module], options: EngineOptions) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision: Precision = settled(options.precision)
-        self._format = torch.channels_last_3d if options.channels_last else torch.contiguous_format
+        self.device = find_device(options.device)
+        self.precision: Precision = settled(options.precision, options.device)
+        last = options.channels_last and self.device.type != "mps"  # which knows no such layout of volumes
+        self._format = torch.channels_last_3d if last else torch.contiguous_format
         self._networks = [network.to(self.device).eval() for network in networks]
         for weight in (w for network in self._networks for w in network.parameters() if w.ndim == 5):
             weight.data = weight.data.contiguous(memory_format=self._format)
@@ -101,9 +104,20 @@ class TorchEngine:
         windows = windows.to(self.device, memory_format=self._format)
         half = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            found: torch.Tensor = self._ensemble(windows)
+            found = self._computed(windows)
         found = found.float().cpu()
         return found if self._head is None else torch.stack([self._head(one) for one in found])
+
+    def _computed(self, windows: torch.Tensor) -> torch.Tensor:
+        try:
+            found: torch.Tensor = self._ensemble(windows)
+        except NotImplementedError as problem:
+            raise ModelError(
+                f"torch has no kernel for a layer of this network on {self.device.type}",
+                got=str(problem)[:300],
+                fix="predict with --device cpu",
+            ) from problem
+        return found
 
     def rest(self) -> None:
         """See `Engine`; torch lets go by itself."""
@@ -112,7 +126,7 @@ class TorchEngine:
 def _openvino(networks: Sequence[nn.Module], options: EngineOptions) -> Engine:
     return OpenVINOEngine(
         networks,
-        settled(options.precision),
+        settled(options.precision, "cpu"),
         options.streams,
         cache=options.cache,
         key=options.key,
@@ -127,9 +141,10 @@ ENGINES: dict[str, Callable[[Sequence[nn.Module], EngineOptions], Engine]] = {
 }
 
 
-def available_engines() -> tuple[str, ...]:
-    """Names of the engines that can run here, that which is usually the fastest first."""
-    if torch.cuda.is_available() or not openvino_is_there():
+def available_engines(device: DeviceName = "auto") -> tuple[str, ...]:
+    """Names of the engines that can run on a device, that which is usually the fastest first."""
+    on_gpu = device in ("cuda", "mps") or (device == "auto" and torch.cuda.is_available())
+    if on_gpu or not openvino_is_there():
         return ("torch",)
     return ("openvino", "torch")
 
@@ -138,28 +153,42 @@ def make_engine(name: str, networks: Sequence[nn.Module], options: EngineOptions
     """The engine of this name; "auto" is the first of those that are there, without a probe.
 
     Raises:
-        InputError: there is no such engine.
+        InputError: there is no such engine, or it does not compute on that device or in that precision.
         MissingExtraError: it is not installed.
         ModelError: there is no network.
     """
     if not networks:
         raise ModelError("There is no network to predict with", expected="at least one", got=0)
-    require_known(name)
-    return ENGINES[available_engines()[0] if name == "auto" else name](networks, options)
+    require_known(name, options.device)
+    return ENGINES[available_engines(options.device)[0] if name == "auto" else name](networks, options)
 
 
-def require_known(name: str) -> None:
-    """Refuse names that are neither "auto" nor an engine.
+def require_known(name: str, device: DeviceName = "auto") -> None:
+    """Refuse names that are neither "auto" nor an engine, and engines that do not compute on a device.
 
     Raises:
         InputError: the choices are listed.
     """
+    if name == "openvino" and device in ("cuda", "mps"):
+        raise InputError(
+            "OpenVINO computes on the processor",
+            got=f"device {device}",
+            fix="take --engine torch, or --device cpu",
+        )
     if name != "auto" and name not in ENGINES:
         raise InputError("There is no such engine", expected=["auto", *ENGINES], got=name)
 
 
-def settled(wanted: Literal["auto", "bf16", "f32"]) -> Precision:
-    """The precision that "auto" stands for where nobody probes: bf16 where the machine computes in it."""
+def settled(wanted: Literal["auto", "bf16", "f32"], device: DeviceName = "auto") -> Precision:
+    """The precision that "auto" stands for where nobody probes: bf16 where the device computes in it.
+
+    Raises:
+        InputError: bf16 was asked for where torch has no kernels in it.
+    """
+    if wanted == "bf16" and device == "mps":
+        raise InputError(
+            "Networks are computed in f32 on this device", got="bf16 on mps", fix="take --precision f32"
+        )
     if wanted != "auto":
         return wanted
-    return "bf16" if fast_bf16(find_machine()) else "f32"
+    return "bf16" if computes_in_bf16(device) else "f32"

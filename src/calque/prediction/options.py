@@ -12,6 +12,7 @@ from calque.value import Value
 MirrorMode = Literal["off", "interleaved", "full"]
 Precision = Literal["bf16", "f32"]
 WindowMode = Literal["trained", "fewest"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class PredictOptions(Value):
@@ -26,6 +27,8 @@ class PredictOptions(Value):
             compute the fewest voxels, which moves instance norms; "auto" takes these where validation cases
             did not lose by it (`Learned.windows`) and no confidence is asked for.
         engine: a key of `calque.prediction.engines.ENGINES`, or "auto".
+        device: on which torch computes; "auto" is a CUDA GPU where there is one, else the processor, on which
+            OpenVINO computes too.
         precision: of all but the last layer, which is computed in f32; "auto" is bf16 where the processor
             computes in it and the model was seen to give the same labels, else f32.
         probabilities: whether softmax probabilities are returned too; they take memory for every class.
@@ -43,6 +46,7 @@ class PredictOptions(Value):
     overlap: float = Field(default=0.5, ge=0, lt=1)
     windows: Literal["auto", "trained", "fewest"] = "auto"
     engine: str = "auto"
+    device: DeviceName = "auto"
     precision: Literal["auto", "bf16", "f32"] = "auto"
     probabilities: bool = False
     entropy: bool = False

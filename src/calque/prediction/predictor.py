@@ -14,9 +14,9 @@ from calque.geometry import Grid, Shape
 from calque.image import Image, LabelMap
 from calque.ops.resample import Orders
 from calque.planning import Plan
-from calque.planning.machine import fast_bf16, find_machine
 from calque.prediction.choice import Choice, choose_engine
 from calque.prediction.confidence import Agreement, unlike_training
+from calque.prediction.devices import computes_in_bf16, find_device
 from calque.prediction.engines import (
     Engine,
     EngineOptions,
@@ -78,7 +78,8 @@ class Predictor:
         self.learned = learned or Learned()
         self.parity: Parity | None = self.learned.parity_of("bf16")
         self.choice: Choice | None = None
-        require_known(self.options.engine)
+        require_known(self.options.engine, self.options.device)
+        find_device(self.options.device)  # refused before anything is read
         if not networks:
             raise ModelError("There is no network to predict with", expected="at least one", got=0)
         if (first is None) != (plan.first is None):
@@ -128,7 +129,7 @@ class Predictor:
         if self.first is not None and self.first.undecided:
             return True
         asked = self.options.precision == "auto" and self._engine is None
-        return asked and self.parity is None and fast_bf16(find_machine())
+        return asked and self.parity is None and computes_in_bf16(self.options.device)
 
     def warm_up(self, image: Image) -> None:
         """Choose the engine and make it ready, looking at `image` where the model has no record of parity.
@@ -262,7 +263,7 @@ class Predictor:
         most = 1 if alone or prod(self.plan.patch) * self.plan.network.features[0] > _SIDE_BY_SIDE else 2
         named = options.engine
         if named == "auto" and options.memory is not None:
-            named = available_engines()[0]  # to time another one would take what is not allowed
+            named = available_engines(options.device)[0]  # to time another one would take what is not allowed
         self.choice = choose_engine(
             named,
             self.networks,
@@ -280,20 +281,23 @@ class Predictor:
         apart = self.options.confidence
         split = carried(self.plan.network, len(self.networks), precision, apart) is not None
         divisor = any_window(self.plan.network)
-        return EngineOptions(precision, self.plan.channels_last, streams, cache, key, split, divisor)
+        return EngineOptions(
+            precision, self.plan.channels_last, streams, cache, key, split, divisor, self.options.device
+        )
 
     def _precision(self, rows: PreparedRows | None) -> Precision:
         """What was asked for; else bf16 where it is quick, and known or seen on `rows` to give f32's."""
         if self.options.precision != "auto":
             return self.options.precision
-        if not fast_bf16(find_machine()):
+        if not computes_in_bf16(self.options.device):
             return "f32"
         if self.parity is None and rows is not None:
             self.parity = self._quick_parity(rows)
         return "bf16" if self.parity is not None and self.parity.admitted else "f32"
 
     def _quick_parity(self, rows: PreparedRows) -> Parity:
-        name = available_engines()[0] if self.options.engine == "auto" else self.options.engine
+        options = self.options
+        name = available_engines(options.device)[0] if options.engine == "auto" else options.engine
         tiling = self.tiling_along(rows.axis, 1)
         patch = tiling.streamed(self.plan.patch)
         back = [tiling.axes.index(axis) for axis in range(3)]
@@ -307,7 +311,7 @@ class Predictor:
                 self.plan.decoder,
             )
 
-        return remembered(self.options.cache, self.key, name, check)
+        return remembered(self.options.cache, self.key, f"{name} {options.device}", check)
 
     def _logit_orders(self, grid: Grid) -> Orders:
         """Linear; nearest across thick slices only for models that were imported from nnU-Net."""
