@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 MOST = 65504.0
@@ -24,12 +26,12 @@ class RunningMean:
         self.held = torch.zeros(shape, dtype=_held_as(computed))
         self._weight = torch.zeros(shape[1:])
 
-    def add(self, place: tuple[slice, ...], logits: torch.Tensor, weight: torch.Tensor) -> None:
+    def add(self, place: tuple[slice, ...], logits: Iterable[torch.Tensor], weight: torch.Tensor) -> None:
         """Class by class: copies of all classes would be as large as the slab.
 
         Args:
             place: of the window in the slab.
-            logits: (k, z, y, x) in streamed axes.
+            logits: k of (z, y, x) in streamed axes.
             weight: (z, y, x).
         """
         total = self._weight[place].add_(weight)

@@ -228,9 +228,9 @@ class _Stream:
             self._mean = RunningMean((self._outputs, span, *self._rows.shape[1:]), logits.dtype)
         corner = (task.corner[0] - base, *task.corner[1:])
         z, y, x = (slice(c, c + p) for c, p in zip(corner, self._patch, strict=True))
-        turned = self._turned(logits, task)
         if self._watch is not None:
-            self._watch.window(task.corner, turned)
+            self._watch.window(task.corner, self._turned(logits, task))
+        turned = (self._turned(one[None], task)[0] for one in logits)  # mirrored ones as a whole are a copy
         self._mean.add((z, y, x), turned, self._weight * task.share if task.share != 1.0 else self._weight)
 
     def _turned(self, logits: torch.Tensor, task: _Task) -> torch.Tensor:
