@@ -28,7 +28,7 @@ _GIVEN_COPIES = {True: 4, False: 2}  # of finished logits: given away; held for 
 _MADE_COPIES = 4  # of resampled logits: along each axis, and the largest of them
 _PIXEL = 160  # bytes: indices and weights of four neighbours, while they are made
 _BYTES = {"f32": 4, "bf16": 2}
-_SLACK = 1.05  # allocators round up
+_SLACK = 1.1  # allocators round up
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,8 @@ def _phases(
     computed = (
         part + load.windows * (_window_bytes(plan, sizes.patch, load) + copies * sizes.logits) + finished
     )
+    if sizes.several:  # rows of the group before wait for those that follow
+        computed += _waiting(sizes, outputs, pixels)
     deciding = _GIVEN_COPIES[dense] * finished
     deciding += (
         _resampled(outputs, pixels, placement.original.voxels)
@@ -221,6 +223,11 @@ def _resampled(outputs: int, pixels: int, voxels: int) -> int:
 def _decided(outputs: int, plane: int, pixels: int) -> int:
     """Bytes of logits of two rows and between them, and of where each pixel of the image lies among them."""
     return 3 * 4 * outputs * plane + _PIXEL * pixels + 3 * 4 * outputs * min(decide.PIXELS, pixels)
+
+
+def _waiting(sizes: _Sizes, outputs: int, pixels: int) -> int:
+    """Bytes of two rows with their logits, and of which voxels each pixel lies between."""
+    return 8 * (outputs + sizes.carried) * sizes.plane + 32 * pixels
 
 
 def _rest(voxels: int, outputs: int) -> float:
