@@ -93,9 +93,9 @@ class Objective(Value):
 
 
 class Optimiser(Value):
-    """Muon (see `calque.training.muon`), whose momentum is its own, AdamW, or SGD with Nesterov momentum."""
+    """AdamW, SGD with Nesterov momentum, or Muon (see `calque.training.muon`), whose momentum is its own."""
 
-    name: Literal["muon", "adamw", "sgd"] = "muon"
+    name: Literal["adamw", "sgd", "muon"] = "adamw"
     rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 1e-2
     momentum: NonNegativeFloat = 0.99
