@@ -41,7 +41,7 @@ def reasons(geometry: Geometry, choice: Choice, schedule: Schedule) -> dict[str,
         if is_unet(choice.network)
         else "asked for; its cost is that of a U-Net until it is timed",
         "augmentation": variation.why(geometry),
-        "optimiser": "AdamW; muon learns more in some hundred steps, and overfits in thousands (docs/decisions/optimiser.md)",
+        "optimiser": "AdamW; Muon learns more in some hundred steps only (docs/decisions/optimiser.md)",
         "schedule": "the number of steps that was asked for"
         if schedule.steps is not None
         else "the budget: from the first look at the data to the end of the validation",
