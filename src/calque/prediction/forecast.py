@@ -243,9 +243,9 @@ def _window_bytes(plan: Plan, patch: Shape, load: Load) -> int:
     connections, joins features, and normalises into new tensors.
     """
     config, size = plan.network, _BYTES[load.precision]
-    if load.engine != "openvino" or not is_unet(config):
-        return round((_kept(config, patch) + 2 * _largest(config, patch)) * size)
     stages = _stages(config, patch)
+    if load.engine != "openvino" or not is_unet(config):
+        return round((sum(stages) + 2 * _largest(config, patch)) * size)
     here = 3 if config.kind == "residual" else 2
     below = [*stages[1:], 0.0]
     most = max(sum(stages[:k]) + here * n + 2 * below[k] for k, n in enumerate(stages))
@@ -256,10 +256,6 @@ def _stages(config: NetworkConfig, patch: Shape) -> list[float]:
     """Features times voxels of each stage."""
     voxels = float(prod(patch))
     return [f * (voxels := voxels / prod(s)) for f, s in zip(config.features, config.strides, strict=True)]
-
-
-def _kept(config: NetworkConfig, patch: Shape) -> float:
-    return sum(_stages(config, patch))
 
 
 def _largest(config: NetworkConfig, patch: Shape) -> float:

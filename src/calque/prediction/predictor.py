@@ -21,8 +21,8 @@ from calque.prediction.engines import (
     Engine,
     EngineOptions,
     any_window,
-    available_engines,
     make_engine,
+    named,
     require_known,
 )
 from calque.prediction.forecast import Load, PredictionForecast, after, fit_windows, forecast
@@ -261,11 +261,11 @@ class Predictor:
         options, shape = self.options, (self.plan.network.given, *self.plan.patch)
         alone = options.memory is not None or options.batch == 1 or self.windows == "fewest"
         most = 1 if alone or prod(self.plan.patch) * self.plan.network.features[0] > _SIDE_BY_SIDE else 2
-        named = options.engine
-        if named == "auto" and options.memory is not None:
-            named = available_engines(options.device)[0]  # to time another one would take what is not allowed
+        name = options.engine
+        if options.memory is not None:
+            name = named(name, options.device)  # to time another one would take what is not allowed
         self.choice = choose_engine(
-            named,
+            name,
             self.networks,
             self._engine_options(precision),
             shape,
@@ -297,7 +297,7 @@ class Predictor:
 
     def _quick_parity(self, rows: PreparedRows) -> Parity:
         options = self.options
-        name = available_engines(options.device)[0] if options.engine == "auto" else options.engine
+        name = named(options.engine, options.device)
         tiling = self.tiling_along(rows.axis, 1)
         patch = tiling.streamed(self.plan.patch)
         back = [tiling.axes.index(axis) for axis in range(3)]
